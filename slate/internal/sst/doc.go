@@ -1,0 +1,2 @@
+// Package sst writes SST objects and reads them through a block cache.
+package sst
