@@ -1,0 +1,164 @@
+package manifest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/stele-db/stele/internal/clock"
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/layout"
+)
+
+// Fresh is how long a confirmation counts: half of the 300 s that SlateDB's
+// garbage collector waits before it deletes an object.
+const Fresh = 150 * time.Second
+
+// Codec turns one kind of versioned object into bytes and back, and knows its
+// names.
+type Codec[T any] struct {
+	Key    func(layout.Root, uint64) string
+	ID     func(key string) (uint64, bool)
+	Dir    string
+	Encode func(*T) []byte
+	Decode func([]byte) (*T, error)
+}
+
+// Manifests is the codec of manifests.
+var Manifests = Codec[format.Manifest]{
+	Key: layout.Root.Manifest, ID: layout.ManifestID, Dir: layout.ManifestDir,
+	Encode: format.EncodeManifest, Decode: format.DecodeManifest,
+}
+
+// Compactions is the codec of compactions files.
+var Compactions = Codec[format.Compactions]{
+	Key: layout.Root.Compactions, ID: layout.CompactionsID, Dir: layout.CompactionsDir,
+	Encode: format.EncodeCompactions, Decode: format.DecodeCompactions,
+}
+
+// Store reads and publishes the versions of one object. Its methods may be
+// called concurrently.
+type Store[T any] struct {
+	bucket bucket.Bucket
+	root   layout.Root
+	clock  clock.Clock
+	random io.Reader
+	codec  Codec[T]
+}
+
+// NewStore returns the store of the objects that codec describes.
+func NewStore[T any](b bucket.Bucket, root layout.Root, clk clock.Clock, random io.Reader, codec Codec[T]) *Store[T] {
+	return &Store[T]{bucket: b, root: root, clock: clk, random: random, codec: codec}
+}
+
+// Version is one version of the object. What it points to must not be changed.
+type Version[T any] struct {
+	ID    uint64
+	Value *T
+	// ConfirmedAt is when the request began that proved this version to be the
+	// latest.
+	ConfirmedAt time.Time
+}
+
+// Latest reads the latest version. It returns bucket.ErrNotFound if there is
+// none.
+func (s *Store[T]) Latest(ctx context.Context) (Version[T], error) {
+	for {
+		at := s.clock.Now()
+		ids, err := s.List(ctx, 0)
+		if err != nil {
+			return Version[T]{}, err
+		}
+		if len(ids) == 0 {
+			return Version[T]{}, fmt.Errorf("%s: %w", s.root.Dir(s.codec.Dir), bucket.ErrNotFound)
+		}
+		v, err := s.Read(ctx, ids[len(ids)-1])
+		if errors.Is(err, bucket.ErrNotFound) {
+			continue // collected since: a newer one is there
+		}
+		v.ConfirmedAt = at
+		return v, err
+	}
+}
+
+// Read reads the version with this id.
+func (s *Store[T]) Read(ctx context.Context, id uint64) (Version[T], error) {
+	key := s.codec.Key(s.root, id)
+	data, err := s.bucket.Get(ctx, key)
+	if err != nil {
+		return Version[T]{}, err
+	}
+	value, err := s.codec.Decode(data)
+	if err != nil {
+		return Version[T]{}, format.AtObject(err, key)
+	}
+	return Version[T]{ID: id, Value: value}, nil
+}
+
+// List returns the ids of the versions above after, in ascending order.
+func (s *Store[T]) List(ctx context.Context, after uint64) ([]uint64, error) {
+	from := ""
+	if after > 0 {
+		from = s.codec.Key(s.root, after)
+	}
+	var ids []uint64
+	for obj, err := range s.bucket.List(ctx, s.root.Dir(s.codec.Dir), from) {
+		if err != nil {
+			return nil, err
+		}
+		if id, ok := s.codec.ID(obj.Key); ok && id > after {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// Create publishes value as version base.ID+1. It returns bucket.ErrExists if
+// another publisher was first.
+func (s *Store[T]) Create(ctx context.Context, base Version[T], value *T) (Version[T], error) {
+	id := base.ID + 1
+	token, err := layout.Token(s.random)
+	if err != nil {
+		return Version[T]{}, err
+	}
+	began := s.clock.Now()
+	key := s.codec.Key(s.root, id)
+	if err := s.bucket.PutIfAbsent(ctx, key, s.codec.Encode(value), token); err != nil {
+		return Version[T]{}, err
+	}
+	if base.ID > 0 && s.clock.Now().Sub(base.ConfirmedAt) > Fresh {
+		newer, err := s.List(ctx, id)
+		if err != nil {
+			return Version[T]{}, err
+		}
+		if len(newer) > 0 {
+			return Version[T]{}, fmt.Errorf("%s: version %d is there already: %w", key, newer[len(newer)-1], bucket.ErrExists)
+		}
+	}
+	return Version[T]{ID: id, Value: value, ConfirmedAt: began}, nil
+}
+
+// Update publishes edit(base) and, for as long as another publisher is first,
+// edit(latest) instead. edit gets the current value, must not change it, and
+// returns the next; the same value back means that there is nothing to publish.
+func (s *Store[T]) Update(ctx context.Context, base Version[T], edit func(*T) (*T, error)) (Version[T], error) {
+	for {
+		next, err := edit(base.Value)
+		if err != nil || next == base.Value {
+			return base, err
+		}
+		v, err := s.Create(ctx, base, next)
+		if !errors.Is(err, bucket.ErrExists) {
+			if err != nil {
+				return base, err
+			}
+			return v, nil
+		}
+		if base, err = s.Latest(ctx); err != nil {
+			return base, err
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package memtable
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/stele-db/stele/slate/internal/format"
+)
+
+func drain(t testing.TB, it *Iter) []string {
+	var out []string
+	for {
+		r, err := it.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r == nil {
+			return out
+		}
+		out = append(out, fmt.Sprintf("%x@%d=%x", r.Key, r.Seq, r.Value))
+	}
+}
+
+// The table is a sorted list of versions, seen from either end, between any
+// bounds.
+func TestTableIsASortedList(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tab := New(rapid.Uint64().Draw(rt, "seed"))
+		keys := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 1, 6), 1, 60).Draw(rt, "keys")
+		var model []format.Row
+		for i, k := range keys {
+			r := format.Row{Key: k, Value: []byte(fmt.Sprint(i)), Seq: uint64(i + 1), HasCreate: true, CreateTS: int64(i)}
+			model = append(model, r)
+			ref := tab.Add(&r)
+			var back format.Row
+			tab.Row(ref, &back)
+			if !bytes.Equal(back.Key, k) || back.Seq != r.Seq || back.CreateTS != r.CreateTS || back.HasExpire {
+				rt.Fatalf("row came back as %+v", back)
+			}
+		}
+		slices.SortFunc(model, func(a, b format.Row) int {
+			return cmp.Or(bytes.Compare(a.Key, b.Key), cmp.Compare(b.Seq, a.Seq))
+		})
+		bound := rapid.Ptr(rapid.SliceOfN(rapid.Byte(), 0, 3), true)
+		lo, hi := bound.Draw(rt, "lo"), bound.Draw(rt, "hi")
+		var lower, upper []byte
+		if lo != nil {
+			lower = append([]byte{}, *lo...)
+		}
+		if hi != nil {
+			upper = append([]byte{}, *hi...)
+		}
+		var want []string
+		for _, r := range model {
+			if lower != nil && bytes.Compare(r.Key, lower) < 0 || upper != nil && bytes.Compare(r.Key, upper) >= 0 {
+				continue
+			}
+			want = append(want, fmt.Sprintf("%x@%d=%x", r.Key, r.Seq, r.Value))
+		}
+		if got := drain(rt2t(rt, t), tab.Iter(lower, upper, false)); !slices.Equal(got, want) {
+			rt.Fatalf("forward\n got %v\nwant %v", got, want)
+		}
+		slices.Reverse(want)
+		if got := drain(rt2t(rt, t), tab.Iter(lower, upper, true)); !slices.Equal(got, want) {
+			rt.Fatalf("reverse\n got %v\nwant %v", got, want)
+		}
+		seq := rapid.Uint64Range(0, uint64(len(keys))).Draw(rt, "at")
+		for _, k := range keys {
+			var row format.Row
+			found := tab.Get(k, seq, &row)
+			i := slices.IndexFunc(model, func(r format.Row) bool { return bytes.Equal(r.Key, k) && r.Seq <= seq })
+			if found != (i >= 0) || found && row.Seq != model[i].Seq {
+				rt.Fatalf("get %x at %d: found %v seq %d", k, seq, found, row.Seq)
+			}
+		}
+	})
+}
+
+func rt2t(_ *rapid.T, t *testing.T) testing.TB { return t }
+
+// Values larger than a chunk, and many chunks, keep their bytes.
+func TestLargeValues(t *testing.T) {
+	tab := New(1)
+	var refs []Ref
+	for i := range 20 {
+		v := bytes.Repeat([]byte{byte(i)}, 300_000*(i%6)+1)
+		refs = append(refs, tab.Add(&format.Row{Key: []byte{byte(i)}, Value: v, Seq: uint64(i + 1)}))
+	}
+	for i, ref := range refs {
+		var r format.Row
+		tab.Row(ref, &r)
+		if len(r.Value) != 300_000*(i%6)+1 || r.Value[len(r.Value)-1] != byte(i) || r.Key[0] != byte(i) {
+			t.Errorf("row %d came back damaged", i)
+		}
+	}
+}
+
+// Readers run beside the writer without locks; under -race this is the proof.
+func TestReadersBesideTheWriter(t *testing.T) {
+	tab := New(7)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 3 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				var prev []byte
+				it := tab.Iter(nil, nil, false)
+				for r, _ := it.Next(t.Context()); r != nil; r, _ = it.Next(t.Context()) {
+					if bytes.Compare(prev, r.Key) > 0 {
+						t.Errorf("%q after %q", r.Key, prev)
+						return
+					}
+					prev = append(prev[:0], r.Key...)
+				}
+			}
+		})
+	}
+	for i := range 20_000 {
+		k := fmt.Appendf(nil, "%08d", (i*7919)%20_000)
+		tab.Add(&format.Row{Key: k, Value: k, Seq: uint64(i + 1)})
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func BenchmarkAdd(b *testing.B) {
+	tab := New(1)
+	val := make([]byte, 84)
+	key := make([]byte, 16)
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i++
+		copy(key, fmt.Appendf(key[:0], "%016d", i*7919%100_000_007))
+		tab.Add(&format.Row{Key: key, Value: val, Seq: uint64(i)})
+		if tab.Size() > 64<<20 {
+			tab = New(1)
+		}
+	}
+}

@@ -1,0 +1,14 @@
+// Package wal is the write-ahead log: rows wait in a buffer and go to the
+// bucket as numbered SSTs, one put in flight, ids without a gap.
+//
+// A flush starts when none is under way and somebody waits for it, when the
+// buffer reaches its byte limit, and at the latest MaxDelay after the first row
+// that waits. All that arrives meanwhile shares the next one. MinInterval,
+// counted from start to start, bounds the number of puts.
+//
+// A put that finds its id taken means that another writer fenced this one. A
+// put that succeeds proves the opposite only while the fence could not have
+// been collected: when more than manifest.Fresh lies between the start of the
+// last confirmation and the end of the put, the log asks its owner to confirm
+// by the latest manifest before it acknowledges.
+package wal

@@ -1,0 +1,344 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/stele-db/stele/internal/clock"
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/layout"
+	"github.com/stele-db/stele/slate/internal/manifest"
+	"github.com/stele-db/stele/slate/internal/memtable"
+	"github.com/stele-db/stele/slate/internal/sst"
+)
+
+// ErrFenced: another writer has taken the log's next id or raised the epoch.
+var ErrFenced = errors.New("detected newer DB client")
+
+// Env is the log's world.
+type Env struct {
+	Bucket bucket.Bucket
+	Root   layout.Root
+	Clock  clock.Clock
+	Random io.Reader
+
+	MinInterval time.Duration // between the starts of two puts
+	MaxDelay    time.Duration // from a row's arrival to the start of its put
+	MaxBytes    int64         // buffered bytes that start a put by themselves
+	SST         sst.WriterOptions
+
+	// Confirm reads the latest manifest and returns ErrFenced if this writer's
+	// epoch is no longer the newest.
+	Confirm func(context.Context) error
+	// Flushed is told the id of every object put, in order, before its waiters
+	// are. It must not block.
+	Flushed func(id uint64)
+	// Failed is told the error that ended the log.
+	Failed func(error)
+}
+
+// Buffer is a group of rows that go to the bucket together.
+type Buffer struct {
+	tables  []*memtable.Table
+	refs    [][]memtable.Ref // per table, in order of arrival
+	bytes   int64
+	lastSeq uint64
+	since   time.Time // arrival of the first row
+	wanted  bool
+	done    chan struct{}
+	err     error
+}
+
+// Log is a writer's log. Append is called by one goroutine at a time; Wait and
+// Want by any.
+type Log struct {
+	env    Env
+	wake   chan struct{}
+	ctx    context.Context
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	pending *Buffer // takes rows
+	flying  *Buffer // on its way, nil if none
+	nextID  uint64
+	durable uint64 // highest seq in the bucket
+	closing bool
+	err     error
+
+	// Owned by the flush loop.
+	lastStart   time.Time
+	confirmedAt time.Time
+}
+
+// Start returns a log that continues after id lastID; everything up to seq is
+// durable, as confirmed at confirmedAt.
+func Start(env Env, lastID, seq uint64, confirmedAt time.Time) *Log {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Log{
+		env: env, ctx: ctx, cancel: cancel,
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		nextID: lastID + 1, durable: seq, confirmedAt: confirmedAt,
+		pending: &Buffer{done: make(chan struct{})},
+	}
+	go l.run()
+	return l
+}
+
+// Append adds rows of one batch, already in table, to the log and returns the
+// buffer they wait in.
+func (l *Log) Append(table *memtable.Table, refs []memtable.Ref, lastSeq uint64, bytes int64) *Buffer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.pending
+	first := b.lastSeq == 0
+	if first {
+		b.since = l.env.Clock.Now()
+	}
+	if n := len(b.tables); n == 0 || b.tables[n-1] != table {
+		b.tables = append(b.tables, table)
+		b.refs = append(b.refs, nil)
+	}
+	last := len(b.refs) - 1
+	b.refs[last] = append(b.refs[last], refs...)
+	b.bytes += bytes
+	b.lastSeq = lastSeq
+	if l.err != nil {
+		return b
+	}
+	if first || b.bytes >= l.env.MaxBytes && !b.wanted {
+		b.wanted = b.wanted || b.bytes >= l.env.MaxBytes
+		l.signal()
+	}
+	return b
+}
+
+func (l *Log) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Want starts a flush of what is buffered, without waiting for it.
+func (l *Log) Want() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wantLocked(l.pending)
+}
+
+func (l *Log) wantLocked(b *Buffer) {
+	if b == l.pending && !b.wanted && b.lastSeq > 0 {
+		b.wanted = true
+		l.signal()
+	}
+}
+
+// Current returns the buffer whose durability means that everything appended
+// so far is durable, or nil if everything is.
+func (l *Log) Current() *Buffer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pending.lastSeq > 0 {
+		return l.pending
+	}
+	return l.flying
+}
+
+// Wait asks for a flush of b and returns when its rows are durable, or with the
+// reason why they may never be. A nil buffer is durable.
+func (l *Log) Wait(ctx context.Context, b *Buffer) error {
+	if b == nil {
+		return nil
+	}
+	l.mu.Lock()
+	l.wantLocked(b)
+	l.mu.Unlock()
+	select {
+	case <-b.done:
+		return b.err
+	default:
+	}
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// LastID is the id of the newest object in the bucket.
+func (l *Log) LastID() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nextID - 1
+}
+
+// Durable is the highest seq in the bucket.
+func (l *Log) Durable() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.durable
+}
+
+// Close flushes what is buffered, ends the loop and returns when it has. It
+// returns the error that ended the log, if one did.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	l.closing = true
+	l.mu.Unlock()
+	l.signal()
+	<-l.ended
+	l.cancel()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Abort ends the log without flushing; waiters get err.
+func (l *Log) Abort(err error) {
+	l.fail(err)
+	l.cancel()
+	l.signal()
+	<-l.ended
+}
+
+func (l *Log) run() {
+	defer close(l.ended)
+	for {
+		b, more := l.take()
+		if !more {
+			return
+		}
+		if b == nil {
+			continue
+		}
+		l.lastStart = l.env.Clock.Now()
+		if err := l.put(b); err != nil {
+			l.fail(err)
+			l.env.Failed(err)
+			return
+		}
+		l.mu.Lock()
+		if l.err != nil { // aborted meanwhile: its waiters have their answer
+			l.mu.Unlock()
+			return
+		}
+		id := l.nextID
+		l.nextID++
+		l.durable = b.lastSeq
+		l.flying = nil
+		l.mu.Unlock()
+		l.env.Flushed(id)
+		close(b.done)
+	}
+}
+
+// take waits until a buffer is due and takes it. It returns nil, true when it
+// should be asked again.
+func (l *Log) take() (*Buffer, bool) {
+	l.mu.Lock()
+	b := l.pending
+	if l.err != nil || l.closing && b.lastSeq == 0 {
+		l.mu.Unlock()
+		return nil, false
+	}
+	now := l.env.Clock.Now()
+	wait := time.Duration(-1) // until woken
+	if b.lastSeq > 0 {
+		due := b.since.Add(l.env.MaxDelay)
+		if b.wanted || l.closing {
+			due = now
+		}
+		if earliest := l.lastStart.Add(l.env.MinInterval); !l.closing && due.Before(earliest) {
+			due = earliest
+		}
+		if wait = due.Sub(now); wait <= 0 {
+			l.pending = &Buffer{done: make(chan struct{})}
+			l.flying = b
+			l.mu.Unlock()
+			return b, true
+		}
+	}
+	l.mu.Unlock()
+	if wait < 0 {
+		<-l.wake
+		return nil, true
+	}
+	timer, stop := l.env.Clock.After(wait)
+	defer stop()
+	select {
+	case <-l.wake:
+	case <-timer:
+	}
+	return nil, true
+}
+
+// put writes b as the next object and proves that this writer may acknowledge
+// it.
+func (l *Log) put(b *Buffer) error {
+	data, err := encode(b, l.env.SST)
+	if err != nil {
+		return err
+	}
+	token, err := layout.Token(l.env.Random)
+	if err != nil {
+		return err
+	}
+	key := l.env.Root.WAL(l.nextID)
+	began := l.env.Clock.Now()
+	if err := l.env.Bucket.PutIfAbsent(l.ctx, key, data, token); err != nil {
+		if errors.Is(err, bucket.ErrExists) {
+			return fmt.Errorf("%w: %s is taken", ErrFenced, key)
+		}
+		return err
+	}
+	if l.env.Clock.Now().Sub(l.confirmedAt) > manifest.Fresh {
+		began = l.env.Clock.Now()
+		if err := l.env.Confirm(l.ctx); err != nil {
+			return err
+		}
+	}
+	l.confirmedAt = began
+	return nil
+}
+
+// fail ends the log: everything that waits, and all that is appended from now
+// on, gets err.
+func (l *Log) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	l.err = err
+	for _, b := range []*Buffer{l.flying, l.pending} {
+		if b != nil {
+			b.err = err
+			close(b.done)
+		}
+	}
+	l.flying = nil
+}
+
+// encode writes the buffer's rows as a WAL SST, in order of arrival.
+func encode(b *Buffer, opts sst.WriterOptions) ([]byte, error) {
+	opts.WAL = true
+	w := sst.NewWriter(opts)
+	var row format.Row
+	for i, table := range b.tables {
+		for _, ref := range b.refs[i] {
+			table.Row(ref, &row)
+			if err := w.Add(&row); err != nil {
+				return nil, err
+			}
+		}
+	}
+	data, _, err := w.Finish()
+	return data, err
+}
