@@ -129,7 +129,7 @@ func WriteSST(ctx context.Context, b bucket.Bucket, root layout.Root, w *sst.Wri
 	if err := b.Put(ctx, root.SST(id), data); err != nil {
 		return format.SST{}, 0, err
 	}
-	return format.SST{ID: id, ViewID: id, Info: info, Version: format.SSTVersion}, int64(len(data)), nil
+	return format.SST{ID: id, ViewID: id, Info: info, Version: format.SSTVersion2}, int64(len(data)), nil
 }
 
 // Apply returns m with the spec's sources replaced by the finished run. It

@@ -93,7 +93,7 @@ func (s *Store[T]) Read(ctx context.Context, id uint64) (Version[T], error) {
 	}
 	value, err := s.codec.Decode(data)
 	if err != nil {
-		return Version[T]{}, format.AtObject(err, key)
+		return Version[T]{}, format.InObject(key, 0, err)
 	}
 	return Version[T]{ID: id, Value: value}, nil
 }

@@ -200,12 +200,12 @@ func (l *Log) Close() error {
 	return l.err
 }
 
-// Abort ends the log without flushing; waiters get err.
+// Abort ends the log without flushing: waiters, and all that is appended from
+// now on, get err. It does not wait for the loop; Close does.
 func (l *Log) Abort(err error) {
 	l.fail(err)
 	l.cancel()
 	l.signal()
-	<-l.ended
 }
 
 func (l *Log) run() {
@@ -308,8 +308,7 @@ func (l *Log) put(b *Buffer) error {
 	return nil
 }
 
-// fail ends the log: everything that waits, and all that is appended from now
-// on, gets err.
+// fail gives err to everything that waits and marks the log as ended.
 func (l *Log) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

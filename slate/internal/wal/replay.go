@@ -36,7 +36,7 @@ func Read(ctx context.Context, b bucket.Bucket, root layout.Root, id uint64) ([]
 	}
 	rows, err := sst.ReadWAL(data)
 	if err != nil {
-		return nil, format.AtObject(err, key)
+		return nil, format.InObject(key, 0, err)
 	}
 	return rows, nil
 }

@@ -1,0 +1,500 @@
+package slate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/layout"
+	"github.com/stele-db/stele/slate/internal/manifest"
+	"github.com/stele-db/stele/slate/internal/memtable"
+	"github.com/stele-db/stele/slate/internal/sst"
+	"github.com/stele-db/stele/slate/internal/wal"
+)
+
+type (
+	manifestVersion    = manifest.Version[format.Manifest]
+	compactionsVersion = manifest.Version[format.Compactions]
+)
+
+// DB is a database opened for writing. Its methods may be called concurrently.
+//
+// One goroutine puts WAL objects, one flushes memtables to L0, one compacts.
+// Each publishes by a conditional write; readers load an immutable view and
+// take no lock.
+type DB struct {
+	opts        Options
+	bucket      bucket.Bucket
+	root        layout.Root
+	manifests   *manifest.Store[format.Manifest]
+	compactions *manifest.Store[format.Compactions]
+	tables      *sst.Store
+	log         *wal.Log
+	epoch       uint64
+
+	ctx    context.Context // ends with the database: background work
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	dead   chan struct{} // closed when err is set
+	ids    idSource
+
+	flushWake   chan struct{} // a memtable was frozen, or the database closes
+	compactWake chan struct{} // L0 grew, somebody asks, or the database closes
+	publishing  chan struct{} // held by the one task that publishes a manifest
+
+	pic       atomic.Pointer[view]
+	committed atomic.Uint64 // highest seq that reads may see
+	walPuts   atomic.Int64  // WAL objects since the last freeze
+
+	// Taken before mu.
+	writeMu sync.Mutex
+	writer  struct {
+		seq  uint64
+		tick int64 // ms, never goes backwards
+		refs []memtable.Ref
+	}
+
+	mu    sync.Mutex
+	state struct {
+		err       error         // first fatal error, or ErrClosed
+		closing   bool          //
+		changed   chan struct{} // closed and replaced when the view changes
+		version   manifestVersion
+		active    *memtable.Table
+		frozen    []*frozen      // oldest first
+		snapshots map[uint64]int // pinned seqs and how often
+		requests  []chan error   // callers of Compact
+		compactor uint64         // our compactor epoch, 0 before the first compaction
+		deposed   bool           // another compactor took over
+		compacted compactionsVersion
+	}
+}
+
+// frozen is a memtable on its way to L0.
+type frozen struct {
+	table       *memtable.Table
+	buffer      *wal.Buffer // where its last rows wait; nil: all durable
+	replayAfter uint64      // WAL objects up to here hold none of what follows
+	lastSeq     uint64
+	tick        int64
+}
+
+// Open opens the database at path in b for writing and creates it if there is
+// none. It fences every other writer: their next write fails with ErrFenced.
+//
+// It returns ErrUnsupported for a bucket without conditional put, ErrInvalid
+// for wrong options, ErrNewerFormat or ErrCorrupt for files it cannot read, and
+// ErrFenced if yet another writer opened meanwhile. The caller keeps b and
+// closes it after the database.
+func Open(ctx context.Context, path string, b bucket.Bucket, opts Options) (*DB, error) {
+	caps := b.Capabilities()
+	if !caps.ConditionalPut {
+		return nil, fmt.Errorf("open %q for writing: bucket %s has no atomic conditional put, which fencing needs: %s: %w",
+			path, caps.Name, caps.Reason, ErrUnsupported)
+	}
+	opts, err := opts.withDefaults(caps)
+	if err != nil {
+		return nil, err
+	}
+	db := newDB(layout.NewRoot(path), b, opts)
+	if err := db.open(ctx); err != nil {
+		db.cancel()
+		return nil, fmt.Errorf("open %q: %w", path, err)
+	}
+	return db, nil
+}
+
+func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
+	b = bucket.WithRetry(b, bucket.RetryOptions{Clock: opts.Clock, Rand: opts.Random, Attempts: retryAttempts})
+	db := &DB{
+		opts: opts, bucket: b, root: root,
+		manifests:   manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Manifests),
+		compactions: manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Compactions),
+		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
+		dead:        make(chan struct{}),
+		ids:         idSource{clock: opts.Clock, random: opts.Random},
+		flushWake:   make(chan struct{}, 1),
+		compactWake: make(chan struct{}, 1),
+		publishing:  make(chan struct{}, 1),
+	}
+	db.ctx, db.cancel = context.WithCancel(context.Background())
+	db.state.changed = make(chan struct{})
+	db.state.snapshots = map[uint64]int{}
+	return db
+}
+
+// open runs SlateDB's protocol: claim an epoch, put a fence into the log,
+// replay what lies before it.
+func (db *DB) open(ctx context.Context) error {
+	v, err := db.claim(ctx)
+	if err != nil {
+		return err
+	}
+	fence, v, err := db.fence(ctx, v)
+	if err != nil {
+		return err
+	}
+	db.state.version = v
+	db.state.active = memtable.New(db.ids.seed())
+	db.writer.seq = v.Value.LastL0Seq
+	db.writer.tick = v.Value.LastL0ClockTick
+	if err := db.replay(ctx, v, fence); err != nil {
+		return err
+	}
+	db.committed.Store(db.writer.seq)
+	db.rebuildLocked(nil)
+	db.log = wal.Start(wal.Env{
+		Bucket: db.bucket, Root: db.root, Clock: db.opts.Clock, Random: db.opts.Random,
+		MinInterval: db.opts.MinFlushInterval, MaxDelay: db.opts.MaxFlushDelay,
+		MaxBytes: min(db.opts.L0Bytes, db.opts.MaxUnflushedBytes/2), SST: db.opts.sst(),
+		Confirm: db.confirm,
+		Flushed: func(uint64) { db.walPuts.Add(1) },
+		Failed:  db.fail,
+	}, fence, db.writer.seq, v.ConfirmedAt)
+	db.tasks.Go(db.flushLoop)
+	db.tasks.Go(db.compactLoop)
+	wake(db.flushWake)
+	wake(db.compactWake)
+	return nil
+}
+
+// claim creates the database if need be and raises the writer epoch.
+func (db *DB) claim(ctx context.Context) (manifestVersion, error) {
+	v, err := db.manifests.Latest(ctx)
+	if errors.Is(err, bucket.ErrNotFound) {
+		first := &format.Manifest{Initialized: true, LastL0ClockTick: math.MinInt64}
+		v, err = db.manifests.Create(ctx, manifestVersion{}, first)
+		if errors.Is(err, bucket.ErrExists) {
+			v, err = db.manifests.Latest(ctx)
+		}
+	}
+	if err != nil {
+		return v, err
+	}
+	v, err = db.manifests.Update(ctx, v, func(m *format.Manifest) (*format.Manifest, error) {
+		if err := writable(m); err != nil {
+			return nil, err
+		}
+		next := *m
+		next.WriterEpoch++
+		db.epoch = next.WriterEpoch
+		return &next, nil
+	})
+	return v, err
+}
+
+// writable refuses what this engine cannot continue without harm.
+func writable(m *format.Manifest) error {
+	switch {
+	case m.Segmented():
+		return fmt.Errorf("the database keeps segments, which this version cannot write: %w", ErrUnsupported)
+	case m.WALStoreURI != nil:
+		return fmt.Errorf("the database keeps its WAL in another bucket: %w", ErrUnsupported)
+	case !m.Initialized:
+		return fmt.Errorf("the database is a clone that is still being made: %w", ErrUnavailable)
+	}
+	return nil
+}
+
+// fence puts an object without rows at the end of the log, which stops every
+// older writer, and returns its id with the manifest as it was then.
+func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVersion, error) {
+	id := uint64(0)
+	for {
+		if id <= v.Value.ReplayAfterWAL {
+			ids, err := wal.List(ctx, db.bucket, db.root, v.Value.ReplayAfterWAL)
+			if err != nil {
+				return 0, v, err
+			}
+			id = v.Value.ReplayAfterWAL + 1
+			if len(ids) > 0 {
+				id = ids[len(ids)-1] + 1
+			}
+		}
+		token, err := layout.Token(db.opts.Random)
+		if err != nil {
+			return 0, v, err
+		}
+		err = db.bucket.PutIfAbsent(ctx, db.root.WAL(id), sst.EncodeFence(), token)
+		taken := errors.Is(err, bucket.ErrExists)
+		if err != nil && !taken {
+			return 0, v, err
+		}
+		if v, err = db.manifests.Latest(ctx); err != nil {
+			return 0, v, err
+		}
+		if v.Value.WriterEpoch > db.epoch {
+			return 0, v, fmt.Errorf("another writer opened the database meanwhile: %w", ErrFenced)
+		}
+		if !taken && id > v.Value.ReplayAfterWAL {
+			return id, v, nil
+		}
+		id++
+	}
+}
+
+// replay brings the log's rows between the manifest and the fence into
+// memtables.
+func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error {
+	limit := db.freezeSize()
+	for id := v.Value.ReplayAfterWAL + 1; id < fence; id++ {
+		rows, err := wal.Read(ctx, db.bucket, db.root, id)
+		if errors.Is(err, bucket.ErrNotFound) {
+			if err := db.confirm(ctx); err != nil {
+				return err
+			}
+			return &CorruptError{Object: db.root.WAL(id), Offset: 0, Reason: "the object is missing from the log"}
+		}
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			r := &rows[i]
+			if r.Seq <= v.Value.LastL0Seq {
+				continue
+			}
+			db.state.active.Add(r)
+			db.writer.seq = max(db.writer.seq, r.Seq)
+			if r.HasCreate {
+				db.writer.tick = max(db.writer.tick, r.CreateTS)
+			}
+		}
+		if db.state.active.Size() >= limit || db.state.active.Full() {
+			db.state.frozen = append(db.state.frozen, &frozen{
+				table: db.state.active, replayAfter: id, lastSeq: db.writer.seq, tick: db.writer.tick,
+			})
+			db.state.active = memtable.New(db.ids.seed())
+		}
+	}
+	return nil
+}
+
+// confirm reads the latest manifest and returns ErrFenced if its writer epoch
+// is not ours any more.
+func (db *DB) confirm(ctx context.Context) error {
+	v, err := db.manifests.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	return db.ours(v.Value)
+}
+
+func (db *DB) ours(m *format.Manifest) error {
+	if m.WriterEpoch > db.epoch {
+		return fmt.Errorf("writer epoch is %d, ours is %d: %w", m.WriterEpoch, db.epoch, ErrFenced)
+	}
+	return nil
+}
+
+// freezeSize is the size at which the active memtable is frozen.
+func (db *DB) freezeSize() int64 { return min(db.opts.L0Bytes, db.opts.MaxUnflushedBytes/2) }
+
+// rebuildLocked publishes a new view to readers, with t as its tree or the one
+// of the current manifest version if t is nil.
+func (db *DB) rebuildLocked(t *tree) {
+	if t == nil {
+		t = newTree(db.state.version.ID, db.state.version.Value, db.tables, db.root)
+	}
+	v := &view{tree: t, mems: []*memtable.Table{db.state.active}}
+	for i := len(db.state.frozen) - 1; i >= 0; i-- {
+		v.mems = append(v.mems, db.state.frozen[i].table)
+	}
+	db.pic.Store(v)
+	db.broadcastLocked()
+}
+
+// broadcastLocked wakes everyone who waits for the state to change.
+func (db *DB) broadcastLocked() {
+	close(db.state.changed)
+	db.state.changed = make(chan struct{})
+}
+
+// current is the newest view.
+func (db *DB) current() *view { return db.pic.Load() }
+
+// refresh loads the latest manifest: another process may have compacted and
+// collected what the old view names. An object missing from the latest manifest
+// itself is corruption.
+func (db *DB) refresh(ctx context.Context, old *view) (*view, error) {
+	if v := db.current(); v.tree.id > old.tree.id {
+		return v, nil
+	}
+	latest, err := db.manifests.Latest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if latest.ID <= old.tree.id {
+		return nil, &CorruptError{Object: db.root.Dir(layout.CompactedDir), Offset: 0,
+			Reason: fmt.Sprintf("an SST that manifest %d names is missing", latest.ID)}
+	}
+	db.adopt(latest)
+	return db.current(), nil
+}
+
+// adopt takes over a manifest version that is newer than the known one.
+func (db *DB) adopt(v manifestVersion) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if v.ID > db.state.version.ID {
+		db.state.version = v
+		db.rebuildLocked(nil)
+	}
+}
+
+// fail ends the database with its first fatal error: waiters get it, and so
+// does every later call.
+func (db *DB) fail(err error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.failLocked(err)
+}
+
+func (db *DB) failLocked(err error) {
+	if db.state.err != nil || errors.Is(err, context.Canceled) && db.state.closing {
+		return
+	}
+	db.state.err = err
+	close(db.dead)
+	db.log.Abort(err)
+	db.cancel()
+}
+
+// failure is the error that ended the database, nil while it lives.
+func (db *DB) failure() error {
+	select {
+	case <-db.dead:
+	default:
+		return nil
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.state.err
+}
+
+// Flush makes everything written so far durable.
+func (db *DB) Flush(ctx context.Context) error {
+	if err := db.failure(); err != nil {
+		return err
+	}
+	return db.log.Wait(ctx, db.log.Current())
+}
+
+// FlushMemtable makes everything written so far durable and moves it to L0.
+func (db *DB) FlushMemtable(ctx context.Context) error {
+	if err := db.Flush(ctx); err != nil {
+		return err
+	}
+	db.writeMu.Lock()
+	db.freeze()
+	db.writeMu.Unlock()
+	for {
+		db.mu.Lock()
+		left, changed := len(db.state.frozen), db.state.changed
+		db.mu.Unlock()
+		if left == 0 {
+			return db.failure()
+		}
+		if err := db.await(ctx, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// await waits for a channel to be closed while the database lives.
+func (db *DB) await(ctx context.Context, ch <-chan struct{}) error {
+	select {
+	case <-ch:
+		return nil
+	case <-db.dead:
+		return db.failure()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close makes everything written durable, moves it to L0, leaves at most four
+// L0 SSTs, and ends all background work. It returns the error that had ended
+// the database before, if one had. Closing twice returns ErrClosed.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	if db.state.closing {
+		db.mu.Unlock()
+		return ErrClosed
+	}
+	db.state.closing = true
+	db.broadcastLocked()
+	db.mu.Unlock()
+
+	err := db.FlushMemtable(context.Background())
+	wake(db.flushWake)
+	wake(db.compactWake)
+	db.tasks.Wait() // the compactor's last job brings L0 down
+	if logErr := db.log.Close(); err == nil {
+		err = logErr
+	}
+	db.fail(ErrClosed)
+	return err
+}
+
+func (db *DB) isClosing() bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.state.closing
+}
+
+func wake(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// publish runs edit on the latest manifest and publishes the result, one
+// publisher at a time; done sees the new version under the lock before readers
+// do.
+func (db *DB) publish(ctx context.Context, edit func(*format.Manifest) (*format.Manifest, error), done func()) error {
+	select {
+	case db.publishing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-db.publishing }()
+	db.mu.Lock()
+	base := db.state.version
+	db.mu.Unlock()
+	v, err := db.manifests.Update(ctx, base, func(m *format.Manifest) (*format.Manifest, error) {
+		if err := db.ours(m); err != nil {
+			return nil, err
+		}
+		return edit(m)
+	})
+	if err != nil {
+		return err
+	}
+	t := newTree(v.ID, v.Value, db.tables, db.root)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.state.version = v
+	if done != nil {
+		done()
+	}
+	db.rebuildLocked(t)
+	return nil
+}
+
+// pinned is the lowest seq that a snapshot or running scan reads at, or seq if
+// that is lower.
+func (db *DB) pinned(seq uint64) uint64 {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for s := range db.state.snapshots {
+		seq = min(seq, s)
+	}
+	return seq
+}
+

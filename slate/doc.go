@@ -1,0 +1,34 @@
+// Package slate is an LSM tree on object storage in pure Go. It reads and
+// writes the files of SlateDB (https://slatedb.io), in both directions: either
+// engine opens what the other wrote, and each fences the other.
+//
+//	b := bucket.NewInMemBucket()
+//	db, err := slate.Open(ctx, "/tmp/testDB", b, slate.Options{})
+//	err = db.Put(ctx, []byte("key1"), []byte("value1"))
+//	value, err := db.Get(ctx, []byte("key1"))
+//	err = db.Close()
+//
+// # What is promised
+//
+// A write is one Batch: all of it takes effect or nothing. A write that
+// returned without error, and was not volatile, survives the loss of the
+// process and of the machine, if the bucket does. Reads see every write that
+// has returned; a Scan or Snapshot sees one state. One writer at a time: a
+// second Open fences the first, whose next write fails with ErrFenced and
+// changes nothing. Readers (OpenReader) write nothing and fence nobody.
+//
+// All stored bytes but manifests and footers carry checksums, which are
+// verified on every read; damage is an error that names object and offset.
+//
+// # What a write costs
+//
+// Rows go to the write-ahead log, one object for all that arrive while the put
+// before is under way, and to the memtable, which becomes an L0 SST when it is
+// large enough. When four L0 SSTs stand, they are merged into a sorted run. A
+// writer alone with nothing to do sends no request.
+//
+// # What is not here yet
+//
+// Transactions, merge operators, TTL, tiered compaction and garbage
+// collection. Rows that SlateDB wrote with a merge operator are refused by key.
+package slate

@@ -1,0 +1,50 @@
+package slate
+
+import (
+	"errors"
+
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/merge"
+	"github.com/stele-db/stele/slate/internal/wal"
+)
+
+// Errors are sorted by what the caller does next; find them with errors.Is.
+// Those of the bucket are the same values there and here.
+var (
+	// ErrNotFound: the key has no value. Get returns it as it is.
+	ErrNotFound = errors.New("key not found")
+	// ErrInvalid: an argument or option can never work; fix it.
+	ErrInvalid = bucket.ErrInvalid
+	// ErrNoDatabase: no manifest lies at the path.
+	ErrNoDatabase = errors.New("no database")
+	// ErrNoOperator: a row holds merge operands, and reading it takes the merge
+	// operator that wrote them.
+	ErrNoOperator = merge.ErrNoOperator
+	// ErrUnavailable: the bucket did not answer; wait and run it again.
+	ErrUnavailable = bucket.ErrUnavailable
+	// ErrUnknownOutcome: the bucket did not say whether a write took effect, so
+	// the writer has closed itself. Open the database again and read.
+	ErrUnknownOutcome = bucket.ErrUnknownOutcome
+	// ErrFenced: a newer writer has taken over; nothing of this call took
+	// effect. Open the database again only if this process should be the writer.
+	ErrFenced = wal.ErrFenced
+	// ErrClosed: the database, snapshot or reader was closed.
+	ErrClosed = errors.New("database closed")
+	// ErrCorrupt: stored bytes contradict their checksum or format; restore
+	// from a copy. The error is, or wraps, a *CorruptError where object and
+	// offset are known.
+	ErrCorrupt = format.ErrCorrupt
+	// ErrNewerFormat: a file was written in a format that this version does not
+	// know; use a newer one. Nothing was changed.
+	ErrNewerFormat = format.ErrNewer
+	// ErrDenied: credentials or permissions do not allow it.
+	ErrDenied = bucket.ErrDenied
+	// ErrUnsupported: the bucket or the database needs something that is not
+	// there, such as a conditional put or segments.
+	ErrUnsupported = bucket.ErrUnsupported
+)
+
+// CorruptError names the object and the offset of bytes that contradict their
+// checksum or format. It matches ErrCorrupt.
+type CorruptError = format.ObjectError

@@ -1,0 +1,153 @@
+package slate
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/stele-db/stele/slate/internal/compact"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/merge"
+	"github.com/stele-db/stele/slate/internal/sst"
+)
+
+// flushLoop moves frozen memtables to L0, oldest first, until the database
+// closes and none is left.
+func (db *DB) flushLoop() {
+	for {
+		db.mu.Lock()
+		var next *frozen
+		if len(db.state.frozen) > 0 {
+			next = db.state.frozen[0]
+		}
+		dead, closing := db.state.err != nil, db.state.closing
+		db.mu.Unlock()
+		switch {
+		case dead:
+			return
+		case next != nil:
+			if err := db.flushTable(db.ctx, next); err != nil {
+				db.fail(err)
+				return
+			}
+		case closing:
+			return
+		default:
+			select {
+			case <-db.flushWake:
+			case <-db.dead:
+			}
+		}
+	}
+}
+
+// flushTable writes one memtable as an L0 SST and publishes it, once its rows
+// are durable in the log and L0 has room.
+func (db *DB) flushTable(ctx context.Context, f *frozen) error {
+	if err := db.log.Wait(ctx, f.buffer); err != nil {
+		return err
+	}
+	if err := db.waitForL0(ctx); err != nil {
+		return err
+	}
+	minSeq := db.pinned(f.lastSeq)
+	l0, err := db.writeL0(ctx, f, minSeq)
+	if err != nil {
+		return err
+	}
+	return db.publish(ctx, func(m *format.Manifest) (*format.Manifest, error) {
+		next := *m
+		next.L0 = append(slices.Clone(l0), m.L0...)
+		next.ReplayAfterWAL = max(m.ReplayAfterWAL, f.replayAfter)
+		next.WALLastSeen = max(m.WALLastSeen, db.log.LastID())
+		next.LastL0Seq = f.lastSeq
+		next.LastL0ClockTick = max(m.LastL0ClockTick, f.tick)
+		next.RecentSnapshotMinSeq = db.pinned(f.lastSeq)
+		next.SequenceTracker = track(m.SequenceTracker, f.lastSeq, f.tick)
+		return &next, nil
+	}, func() {
+		db.state.frozen = db.state.frozen[1:]
+		wake(db.compactWake)
+	})
+}
+
+// writeL0 writes the rows of a memtable that a reader at minSeq or later can
+// see; no SST if there are none.
+func (db *DB) writeL0(ctx context.Context, f *frozen, minSeq uint64) ([]format.SST, error) {
+	it := merge.Retain(f.table.Iter(nil, nil, false), merge.Policy{MinSeq: minSeq, Tick: f.tick})
+	defer it.Close()
+	w := sst.NewWriter(db.opts.sst())
+	for {
+		r, err := it.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil {
+			break
+		}
+		if err := w.Add(r); err != nil {
+			return nil, err
+		}
+	}
+	if w.Rows() == 0 {
+		return nil, nil
+	}
+	t, _, err := compact.WriteSST(ctx, db.bucket, db.root, w, db.ids.ulid)
+	if err != nil {
+		return nil, err
+	}
+	return []format.SST{t}, nil
+}
+
+// waitForL0 waits while L0 is full. Our own compactor makes room and says so;
+// where it does not run, somebody else's does, and the manifest is read anew.
+// A database that closes does not wait: rows in L0 are safe, however many.
+func (db *DB) waitForL0(ctx context.Context) error {
+	for {
+		db.mu.Lock()
+		full := len(db.state.version.Value.L0) >= db.opts.MaxL0 && !db.state.closing
+		foreign := db.opts.CompactL0 < 0 || db.state.deposed
+		changed := db.state.changed
+		db.mu.Unlock()
+		if !full {
+			return nil
+		}
+		if !foreign {
+			wake(db.compactWake)
+			if err := db.await(ctx, changed); err != nil {
+				return err
+			}
+			continue
+		}
+		timer, stop := db.opts.Clock.After(time.Second)
+		select {
+		case <-timer:
+		case <-changed:
+		case <-ctx.Done():
+			stop()
+			return ctx.Err()
+		}
+		stop()
+		v, err := db.manifests.Latest(ctx)
+		if err != nil {
+			return err
+		}
+		if err := db.ours(v.Value); err != nil {
+			return err
+		}
+		db.adopt(v)
+	}
+}
+
+// track adds the flush to the manifest's map from seqs to wall time, of which
+// SlateDB keeps one pair a minute. A tracker that cannot be read is left alone:
+// it serves look-ups only.
+func track(old []byte, seq uint64, tickMillis int64) []byte {
+	t, err := format.DecodeTracker(old)
+	if err != nil {
+		return old
+	}
+	t.Append(seq, tickMillis/1000)
+	return t.Encode()
+}
+

@@ -1,0 +1,193 @@
+package slate
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/stele-db/stele/internal/clock"
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/sst"
+)
+
+// Codec names how blocks are compressed. It is a property of each SST: a
+// database may be opened with another one at any time.
+type Codec = format.Codec
+
+// The codecs of SlateDB.
+const (
+	NoCompression = format.None
+	Snappy        = format.Snappy
+	Zlib          = format.Zlib
+	LZ4           = format.LZ4
+	Zstd          = format.Zstd
+)
+
+// Clock is time as a component; see Options.
+type Clock = clock.Clock
+
+// Options are the settings and components of a writer. The zero value is the
+// default everywhere.
+type Options struct {
+	// MaxFlushDelay is how long a row that nobody waits for stays in memory
+	// before its WAL put starts. Default 100 ms. More: more rows are lost in a
+	// crash. Less: more puts per second under writes that do not wait.
+	MaxFlushDelay time.Duration
+	// MinFlushInterval is the time between the starts of two WAL puts. Default 0
+	// on a folder and in memory, 50 ms on a remote bucket; negative means 0. More:
+	// durable writes wait longer under load. Less: more puts, which are billed.
+	MinFlushInterval time.Duration
+	// L0Bytes is the size at which a memtable is flushed to an L0 SST. Default
+	// 64 MiB. More: more memory and replay. Less: more SSTs and compaction.
+	L0Bytes int64
+	// MaxUnflushedBytes caps the memtables that are not in L0 yet; writers wait
+	// at the cap. Default 256 MiB, at least one batch is always let in.
+	MaxUnflushedBytes int64
+	// MaxWALObjects is the number of WAL objects after which a memtable is
+	// flushed whatever its size. Default 4096. More: opening replays more.
+	MaxWALObjects int
+	// MaxBatchBytes is the largest batch. Default 64 MiB.
+	MaxBatchBytes int64
+	// MaxL0 is the number of L0 SSTs at which memtable flushes wait for a
+	// compaction. Default 8.
+	MaxL0 int
+	// CompactL0 is the number of L0 SSTs that starts a compaction. Default 4;
+	// negative: this writer never compacts by itself.
+	CompactL0 int
+	// MaxSSTBytes is the size at which a compaction starts its next SST. Default
+	// 64 MiB. It bounds a compaction's memory.
+	MaxSSTBytes int64
+	// ReaderGrace is the lifetime of the checkpoint that every compaction leaves
+	// for running readers. Default 15 minutes; negative: none.
+	ReaderGrace time.Duration
+	// BlockBytes is the size of a block before compression. Default 4096.
+	BlockBytes int
+	// Compression is the codec of new SSTs and WAL objects. Default none.
+	Compression Codec
+	// FilterBitsPerKey sizes the Bloom filters. Default 10.
+	FilterBitsPerKey int
+	// MinFilterKeys is the number of rows from which on an SST has a filter.
+	// Default 1000.
+	MinFilterKeys int
+	// CacheBytes is the budget of the block cache. Default 64 MiB; negative: no
+	// cache.
+	CacheBytes int64
+
+	// Clock is where time comes from. Default: the machine's.
+	Clock Clock
+	// Random is where ids and tokens come from. Default: crypto/rand. It must be
+	// safe for concurrent use.
+	Random io.Reader
+	// Logger is told of background errors that do not end the writer. Default:
+	// none.
+	Logger *slog.Logger
+}
+
+// withDefaults returns o with every default filled in, or all faults at once.
+func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
+	var faults []error
+	atLeast := func(name string, v, low int64) {
+		if v < low {
+			faults = append(faults, fmt.Errorf("%s is %d, must be at least %d", name, v, low))
+		}
+	}
+	set(&o.MaxFlushDelay, 100*time.Millisecond)
+	if o.MinFlushInterval == 0 && caps.Remote {
+		o.MinFlushInterval = 50 * time.Millisecond
+	}
+	o.MinFlushInterval = max(o.MinFlushInterval, 0)
+	set(&o.L0Bytes, 64<<20)
+	set(&o.MaxUnflushedBytes, 256<<20)
+	set(&o.MaxWALObjects, 4096)
+	set(&o.MaxBatchBytes, 64<<20)
+	set(&o.MaxL0, 8)
+	set(&o.CompactL0, 4)
+	set(&o.MaxSSTBytes, 64<<20)
+	set(&o.ReaderGrace, 15*time.Minute)
+	set(&o.BlockBytes, 4096)
+	set(&o.FilterBitsPerKey, 10)
+	set(&o.MinFilterKeys, 1000)
+	set(&o.CacheBytes, 64<<20)
+	atLeast("MaxFlushDelay", int64(o.MaxFlushDelay), 0)
+	atLeast("L0Bytes", o.L0Bytes, 1)
+	atLeast("MaxUnflushedBytes", o.MaxUnflushedBytes, 1)
+	atLeast("MaxWALObjects", int64(o.MaxWALObjects), 1)
+	atLeast("MaxBatchBytes", o.MaxBatchBytes, 1)
+	atLeast("MaxL0", int64(o.MaxL0), 1)
+	atLeast("MaxSSTBytes", o.MaxSSTBytes, 1)
+	atLeast("FilterBitsPerKey", int64(o.FilterBitsPerKey), 1)
+	if o.BlockBytes < 1<<10 || o.BlockBytes > 64<<10 {
+		faults = append(faults, fmt.Errorf("BlockBytes is %d, must be from 1024 to 65536", o.BlockBytes))
+	}
+	if o.Compression > format.Zstd {
+		faults = append(faults, fmt.Errorf("Compression is %d, not a codec", o.Compression))
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(faults) > 0 {
+		return o, fmt.Errorf("options: %w: %w", ErrInvalid, errors.Join(faults...))
+	}
+	return o, nil
+}
+
+func set[T comparable](p *T, def T) {
+	var zero T
+	if *p == zero {
+		*p = def
+	}
+}
+
+func (o *Options) sst() sst.WriterOptions {
+	return sst.WriterOptions{
+		BlockSize: o.BlockBytes, Codec: o.Compression,
+		BitsPerKey: o.FilterBitsPerKey, MinFilterKeys: o.MinFilterKeys,
+	}
+}
+
+// WriteOptions say how one write is done. The zero value is durable.
+type WriteOptions struct {
+	// Volatile lets the write return when it is visible, before it is durable.
+	// WriteHandle.AwaitDurable waits for the rest.
+	Volatile bool
+}
+
+// Range selects the keys k with Lower <= k < Upper, bytewise. A nil bound is no
+// bound. Reverse yields them in descending order.
+type Range struct {
+	Lower, Upper []byte
+	Reverse      bool
+}
+
+// Prefix is the range of the keys that begin with p.
+func Prefix(p []byte) Range {
+	r := Range{Lower: p}
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] != 0xff {
+			r.Upper = append(append([]byte{}, p[:i]...), p[i]+1)
+			break
+		}
+	}
+	return r
+}
+
+// KV is a key with its value. Both slices are valid until the iteration that
+// yielded them goes on; copy what must last.
+type KV struct {
+	Key, Value []byte
+}
+
+// retryAttempts is how often the engine sends a request before it gives up:
+// with the bucket wrapper's waits some five minutes, SlateDB's limit for a
+// manifest update. A caller's context may end it sooner.
+const retryAttempts = 64

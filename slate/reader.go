@@ -1,0 +1,190 @@
+package slate
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"sync/atomic"
+
+	"github.com/stele-db/stele/internal/clock"
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/layout"
+	"github.com/stele-db/stele/slate/internal/manifest"
+	"github.com/stele-db/stele/slate/internal/memtable"
+	"github.com/stele-db/stele/slate/internal/sst"
+	"github.com/stele-db/stele/slate/internal/wal"
+)
+
+// ReaderOptions are the settings and components of a reader. The zero value is
+// the default.
+type ReaderOptions struct {
+	// CacheBytes is the budget of the block cache. Default 64 MiB; negative: no
+	// cache.
+	CacheBytes int64
+	// Clock is where time comes from. Default: the machine's.
+	Clock Clock
+}
+
+// Reader is a database opened for reading: one fixed view, as durable when it
+// was opened. It writes nothing, not even a checkpoint, and fences nobody. Its
+// methods may be called concurrently.
+type Reader struct {
+	bucket    bucket.Bucket
+	root      layout.Root
+	manifests *manifest.Store[format.Manifest]
+	tables    *sst.Store
+	pic       atomic.Pointer[view]
+	closed    atomic.Bool
+}
+
+// OpenReader opens the database at path in b for reading: the newest manifest
+// and all of the log behind it. A bucket without conditional put will do.
+//
+// It returns ErrNoDatabase if there is none, ErrNewerFormat or ErrCorrupt for
+// files it cannot read. The caller keeps b and closes it after the reader.
+func OpenReader(ctx context.Context, path string, b bucket.Bucket, opts ReaderOptions) (*Reader, error) {
+	set(&opts.CacheBytes, 64<<20)
+	if opts.Clock == nil {
+		opts.Clock = clock.System
+	}
+	b = bucket.WithRetry(b, bucket.RetryOptions{Clock: opts.Clock})
+	root := layout.NewRoot(path)
+	r := &Reader{
+		bucket: b, root: root,
+		manifests: manifest.NewStore(b, root, opts.Clock, rand.Reader, manifest.Manifests),
+		tables:    sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
+	}
+	if _, err := r.load(ctx, 0); err != nil {
+		return nil, fmt.Errorf("open %q for reading: %w", path, err)
+	}
+	return r, nil
+}
+
+// load makes the view of the newest manifest and the log behind it current. It
+// starts again when an object vanishes between the two: a newer manifest has
+// taken the object's place. A manifest no newer than old is no way out.
+func (r *Reader) load(ctx context.Context, old uint64) (*view, error) {
+	for {
+		v, err := r.manifests.Latest(ctx)
+		switch {
+		case errors.Is(err, bucket.ErrNotFound):
+			return nil, ErrNoDatabase
+		case err != nil:
+			return nil, err
+		case v.Value.Segmented():
+			return nil, fmt.Errorf("the database keeps segments, which this version cannot read: %w", ErrUnsupported)
+		case v.Value.WALStoreURI != nil:
+			return nil, fmt.Errorf("the database keeps its WAL in another bucket: %w", ErrUnsupported)
+		case v.ID <= old:
+			return nil, &CorruptError{Object: r.root.Manifest(v.ID), Offset: 0, Reason: "an SST that the manifest names is missing"}
+		}
+		mem, err := r.replay(ctx, v.Value)
+		if errors.Is(err, bucket.ErrNotFound) {
+			old = v.ID - 1
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		pic := &view{tree: newTree(v.ID, v.Value, r.tables, r.root), mems: []*memtable.Table{mem}}
+		r.pic.Store(pic)
+		return pic, nil
+	}
+}
+
+// replay reads the log behind m into a memtable, up to its end or first gap.
+func (r *Reader) replay(ctx context.Context, m *format.Manifest) (*memtable.Table, error) {
+	mem := memtable.New(0)
+	ids, err := wal.List(ctx, r.bucket, r.root, m.ReplayAfterWAL)
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids {
+		if id != m.ReplayAfterWAL+1+uint64(i) {
+			if i == 0 { // perhaps the log has moved on with a newer manifest
+				return mem, r.moved(ctx, m)
+			}
+			break
+		}
+		rows, err := wal.Read(ctx, r.bucket, r.root, id)
+		if err != nil {
+			return nil, err
+		}
+		for j := range rows {
+			if rows[j].Seq > m.LastL0Seq {
+				mem.Add(&rows[j])
+			}
+		}
+	}
+	return mem, nil
+}
+
+// moved returns bucket.ErrNotFound if a newer manifest replays from a later
+// object than m does.
+func (r *Reader) moved(ctx context.Context, m *format.Manifest) error {
+	v, err := r.manifests.Latest(ctx)
+	if err == nil && v.Value.ReplayAfterWAL > m.ReplayAfterWAL {
+		return fmt.Errorf("%s: %w", r.root.WAL(m.ReplayAfterWAL+1), bucket.ErrNotFound)
+	}
+	return err
+}
+
+func (r *Reader) current() *view { return r.pic.Load() }
+
+// refresh loads a newer view for a read whose objects were collected.
+func (r *Reader) refresh(ctx context.Context, old *view) (*view, error) {
+	if v := r.current(); v.tree.id > old.tree.id {
+		return v, nil
+	}
+	return r.load(ctx, old.tree.id)
+}
+
+func (r *Reader) pin() (*view, uint64) { return r.current(), math.MaxUint64 }
+
+// Get returns the value of key, which the caller owns, or ErrNotFound.
+//
+// Should the writer have compacted, and a collector removed what the view
+// needs, the reader moves to the newest state.
+func (r *Reader) Get(ctx context.Context, key []byte) ([]byte, error) {
+	if r.closed.Load() {
+		return nil, ErrClosed
+	}
+	return get(ctx, r, r.pin, key, nil)
+}
+
+// Scan yields the keys of rng with their values. Should an object that it needs
+// be collected while it runs, it ends with ErrUnavailable: the rows behind
+// belong to a newer state, so run it again.
+func (r *Reader) Scan(ctx context.Context, rng Range) iter.Seq2[KV, error] {
+	return func(yield func(KV, error) bool) {
+		if r.closed.Load() {
+			yield(KV{}, ErrClosed)
+			return
+		}
+		scan(ctx, &fixed{r}, r.current(), math.MaxUint64, rng)(yield)
+	}
+}
+
+// fixed is a reader as one scan sees it, which must not change its view midway.
+type fixed struct{ r *Reader }
+
+func (f *fixed) current() *view { return f.r.current() }
+
+func (f *fixed) refresh(ctx context.Context, old *view) (*view, error) {
+	if _, err := f.r.refresh(ctx, old); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("the view was collected while it was read: %w", ErrUnavailable)
+}
+
+// Close releases the reader. The bucket stays open.
+func (r *Reader) Close() error {
+	if r.closed.Swap(true) {
+		return ErrClosed
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package slate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/memtable"
+	"github.com/stele-db/stele/slate/internal/wal"
+)
+
+// WriteHandle tells of one write that is visible already.
+type WriteHandle struct {
+	// Seq is the write's place in the order of all writes.
+	Seq uint64
+	// Created is the time that the rows carry, to the millisecond.
+	Created time.Time
+
+	log    *wal.Log
+	buffer *wal.Buffer
+}
+
+// AwaitDurable returns when the write, and all before it, is in the bucket. An
+// error other than the context's means that it may or may not survive.
+func (h WriteHandle) AwaitDurable(ctx context.Context) error {
+	if h.log == nil {
+		return nil
+	}
+	return h.log.Wait(ctx, h.buffer)
+}
+
+// Put sets key to value and returns when that is durable. Keys have 1 to 65,535
+// bytes, values fewer than 4 GiB; other sizes are ErrInvalid. It returns
+// ErrFenced if a newer writer has taken over, and ErrUnknownOutcome if it cannot
+// be told whether the put took effect.
+func (db *DB) Put(ctx context.Context, key, value []byte) error {
+	var b Batch
+	b.Put(key, value)
+	_, err := db.Write(ctx, &b, WriteOptions{})
+	return err
+}
+
+// Delete removes key and returns when that is durable. It returns what Put
+// returns; a key that is not there is no error.
+func (db *DB) Delete(ctx context.Context, key []byte) error {
+	var b Batch
+	b.Delete(key)
+	_, err := db.Write(ctx, &b, WriteOptions{})
+	return err
+}
+
+// Write applies a batch atomically. It waits while memory is full
+// (Options.MaxUnflushedBytes), and, unless the options say otherwise, until the
+// batch is durable. An empty batch, one above Options.MaxBatchBytes and one with
+// a key or value out of bounds are ErrInvalid and change nothing.
+//
+// If the context ends while Write waits for durability, the batch has been
+// applied and may still become durable.
+func (db *DB) Write(ctx context.Context, b *Batch, opts WriteOptions) (WriteHandle, error) {
+	switch {
+	case b.err != nil:
+		return WriteHandle{}, b.err
+	case len(b.ops) == 0:
+		return WriteHandle{}, fmt.Errorf("%w: the batch is empty", ErrInvalid)
+	}
+	b.normalise()
+	if b.size > db.opts.MaxBatchBytes {
+		return WriteHandle{}, fmt.Errorf("%w: batch of %d bytes, at most %d are allowed", ErrInvalid, b.size, db.opts.MaxBatchBytes)
+	}
+	if err := db.lockWithRoom(ctx, b.size); err != nil {
+		return WriteHandle{}, err
+	}
+	h := db.apply(b)
+	db.writeMu.Unlock()
+	if opts.Volatile {
+		return h, nil
+	}
+	return h, db.durable(ctx, h)
+}
+
+// durable waits for h. What ended the database says more than what the log
+// noticed.
+func (db *DB) durable(ctx context.Context, h WriteHandle) error {
+	err := h.AwaitDurable(ctx)
+	if err != nil && !errors.Is(err, ctx.Err()) {
+		if f := db.failure(); f != nil && !errors.Is(f, ErrClosed) {
+			return f
+		}
+	}
+	return err
+}
+
+// lockWithRoom takes writeMu when size bytes more may be held in memory. A
+// batch larger than the cap is let in alone.
+func (db *DB) lockWithRoom(ctx context.Context, size int64) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		db.writeMu.Lock()
+		db.mu.Lock()
+		err := db.state.err
+		if err == nil && db.state.closing {
+			err = ErrClosed
+		}
+		used := db.state.active.Size()
+		for _, f := range db.state.frozen {
+			used += f.table.Size()
+		}
+		waiting, changed := len(db.state.frozen), db.state.changed
+		db.mu.Unlock()
+		if err == nil && (used == 0 || used+size <= db.opts.MaxUnflushedBytes) {
+			return nil
+		}
+		if err == nil && waiting == 0 {
+			db.freeze() // nothing is on its way out: send what there is
+		}
+		db.writeMu.Unlock()
+		if err != nil {
+			return err
+		}
+		db.log.Want()
+		if err := db.await(ctx, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// apply gives the batch its seq, inserts it and makes it visible. It is called
+// with writeMu held and does no I/O.
+func (db *DB) apply(b *Batch) WriteHandle {
+	w := &db.writer
+	w.seq++
+	w.tick = max(w.tick, db.opts.Clock.Now().UnixMilli())
+	w.refs = w.refs[:0]
+	table := db.state.active
+	for _, o := range b.ops {
+		w.refs = append(w.refs, table.Add(&format.Row{
+			Key: b.key(o), Value: b.value(o), Kind: o.kind,
+			Seq: w.seq, HasCreate: true, CreateTS: w.tick,
+		}))
+	}
+	h := WriteHandle{Seq: w.seq, Created: time.UnixMilli(w.tick), log: db.log}
+	h.buffer = db.log.Append(table, w.refs, w.seq, b.size)
+	db.committed.Store(w.seq)
+	if table.Size() >= db.freezeSize() || table.Full() || db.walPuts.Load() >= int64(db.opts.MaxWALObjects) {
+		db.freeze()
+	}
+	return h
+}
+
+// freeze hands the active memtable to the flush loop and starts a new one. It
+// is called with writeMu held.
+func (db *DB) freeze() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.state.active.Rows() == 0 || db.state.err != nil {
+		return
+	}
+	// Whatever is in the bucket by now was appended before: the buffer first,
+	// then the id, so that a put ending in between is counted with the id only
+	// if its rows are in this table or an older one, as all rows so far are.
+	f := &frozen{table: db.state.active, buffer: db.log.Current(), lastSeq: db.writer.seq, tick: db.writer.tick}
+	f.replayAfter = db.log.LastID()
+	db.state.frozen = append(db.state.frozen, f)
+	db.state.active = memtable.New(db.ids.seed())
+	db.walPuts.Store(0)
+	db.rebuildLocked(db.pic.Load().tree)
+	wake(db.flushWake)
+}
