@@ -17,6 +17,7 @@ require (
 	github.com/pierrec/lz4/v4 v4.1.33
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/schollz/progressbar/v3 v3.19.1
+	github.com/tidwall/btree v1.8.2
 	go.einride.tech/aip v0.86.3
 	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.85.0
