@@ -33,6 +33,10 @@ const MaxKey = 1<<16 - 1
 // MaxValue is the longest value, in bytes, that the format can hold.
 const MaxValue = 1<<32 - 1
 
+// MaxRowValue is the longest value, in bytes, that this package writes: a block
+// that holds it stays within MaxRaw.
+const MaxRowValue = MaxRaw - 1<<17
+
 // Versions of the file formats that this package reads. It writes the one
 // form that every SlateDB from 0.12 on reads: SST 2, manifest 1, compactions 1.
 const (

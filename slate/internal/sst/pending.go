@@ -10,39 +10,6 @@ import (
 
 var errPending = errors.New("not written yet")
 
-// WriterOptions are the settings of a Writer; zero means SlateDB's default.
-type WriterOptions struct {
-	BlockSize     int // bytes of a block before compression, default 4096, at most 65536
-	Codec         format.Codec
-	BitsPerKey    int  // of the Bloom filter, default 10
-	MinFilterKeys int  // rows from which on there is a filter, default 1000; negative: never
-	WAL           bool // rows come in order of arrival; no filter, no statistics
-}
-
-// Writer builds one SST in memory.
-type Writer struct{}
-
-// NewWriter returns a Writer of one SST.
-func NewWriter(WriterOptions) *Writer { return &Writer{} }
-
-// Add appends a row.
-func (w *Writer) Add(r *format.Row) error { return errPending }
-
-// Rows returns how many rows were added.
-func (w *Writer) Rows() int { return 0 }
-
-// Size returns the bytes of finished blocks and of the current one.
-func (w *Writer) Size() int { return 0 }
-
-// Finish returns the object and its info.
-func (w *Writer) Finish() ([]byte, format.SSTInfo, error) { return nil, format.SSTInfo{}, errPending }
-
-// EncodeFence returns a WAL object without rows.
-func EncodeFence() []byte { return nil }
-
-// ReadWAL decodes a WAL object.
-func ReadWAL(data []byte) ([]format.Row, error) { return nil, errPending }
-
 // Cache keeps decoded blocks, indexes and filters under one byte budget. A nil
 // Cache keeps nothing.
 type Cache struct{}
