@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/stele-db/stele/internal/clock"
 	"github.com/stele-db/stele/kv"
 )
 
@@ -15,6 +16,9 @@ type Options struct {
 	// index. Raised, larger tables can get indexes, and such a transaction takes
 	// more memory and time; lowered, the reverse. Default 100,000.
 	IndexBuildRows int
+	// Clock measures the waits of DB.Update between its attempts; the machine's
+	// by default.
+	Clock clock.Clock
 }
 
 const defaultIndexBuildRows = 100_000
@@ -67,6 +71,9 @@ func Open(ctx context.Context, store kv.Store, opts Options) (*DB, error) {
 	}
 	if opts.IndexBuildRows == 0 {
 		opts.IndexBuildRows = defaultIndexBuildRows
+	}
+	if opts.Clock == nil {
+		opts.Clock = clock.System
 	}
 	db := &DB{store: store, opts: opts, tables: map[string]*Table{}}
 	if err := db.load(ctx); err != nil {
