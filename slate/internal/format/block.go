@@ -569,3 +569,45 @@ func (it *BlockIter) Prev(r *Row) (bool, error) {
 	r.Key = it.arena[s.from:s.to:s.to]
 	return true, nil
 }
+
+// Find looks for the newest version of key with a seq of at most maxSeq. If
+// there is one it is written to dst, whose Key becomes key itself and whose
+// Value aliases the block. If there is none in this block, more says whether
+// the next block may have it. Find allocates nothing.
+//
+// Keys are not rebuilt: it is enough to know how many bytes the last row's key
+// has in common with key. A row that shares more than those with the last row
+// is still less than key, for the same byte decides.
+func (b *Block) Find(key []byte, maxSeq uint64, dst *Row) (found, more bool, err error) {
+	i, err := b.searchRestarts(key)
+	if err != nil {
+		return false, false, err
+	}
+	pos := int(b.restarts[max(i, 0)])
+	match, last := 0, 0 // bytes in common with key, and length, of the last row's key
+	for pos < len(b.rows) {
+		shared, suffix, next, err := b.parseRow(pos, dst)
+		if err != nil {
+			return false, false, err
+		}
+		if shared > last {
+			return false, false, corrupt(pos, "key shares %d bytes with one of %d", shared, last)
+		}
+		last, pos = shared+len(suffix), next
+		if shared > match {
+			continue
+		}
+		rest := key[shared:]
+		n := sharedLen(suffix, rest)
+		match = shared + n
+		switch {
+		case n < len(rest) && (n == len(suffix) || suffix[n] < rest[n]): // less
+		case n < len(suffix): // greater
+			return false, false, nil
+		case dst.Seq <= maxSeq:
+			dst.Key = key
+			return true, false, nil
+		}
+	}
+	return false, true, nil
+}

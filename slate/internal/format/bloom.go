@@ -22,6 +22,9 @@ type Bloom struct {
 	bits   []byte
 }
 
+// AnyKey is a filter that may contain every key, for where nil will not do.
+var AnyKey = &Bloom{bits: []byte{0}}
+
 // BloomHash returns the hash of a key by which Bloom filters are probed:
 // SipHash-1-3 with a key of zeros.
 func BloomHash(key []byte) uint64 {

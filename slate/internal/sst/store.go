@@ -1,0 +1,123 @@
+package sst
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/internal/format"
+)
+
+// DefaultReadAhead is StoreOptions.ReadAhead if it is zero.
+const DefaultReadAhead = 256 << 10
+
+// boundedReadAhead is how much a scan with an upper bound fetches at first, if
+// its range has that much: what it will read is known.
+const boundedReadAhead = 64 << 10
+
+// wholeRead is the size up to which the data of an SST comes along with its
+// index: one request instead of two, for few bytes.
+const wholeRead = 64 << 10
+
+// StoreOptions are the settings of a Store.
+type StoreOptions struct {
+	// ReadAhead is the most bytes that a scan fetches in one request, default
+	// 256 KiB; negative: one block each. More means fewer requests and more
+	// bytes in memory per scan, of which a scan that ends early wastes up to all.
+	ReadAhead int
+}
+
+// Store opens the SSTs of one bucket. Its methods may be called concurrently.
+type Store struct {
+	bucket  bucket.Bucket
+	cache   *Cache
+	opts    StoreOptions
+	flights flights
+}
+
+// NewStore returns a Store over b, which must outlive it. cache may be nil and
+// may be shared between stores: the ids of SSTs are unique.
+func NewStore(b bucket.Bucket, cache *Cache, opts StoreOptions) *Store {
+	if opts.ReadAhead == 0 {
+		opts.ReadAhead = DefaultReadAhead
+	}
+	return &Store{bucket: b, cache: cache, opts: opts}
+}
+
+// Open returns the table of an SST that is described by sst and lies at the
+// key object. It reads nothing.
+func (s *Store) Open(object string, sst format.SST) *Table {
+	return &Table{store: s, object: object, sst: sst, visible: sst.Range()}
+}
+
+// read returns n bytes of an object. An object that ends before is corrupt.
+func (s *Store) read(ctx context.Context, object string, offset, n uint64) ([]byte, error) {
+	return readRange(ctx, s.bucket, object, offset, n)
+}
+
+func readRange(ctx context.Context, b bucket.Bucket, object string, offset, n uint64) ([]byte, error) {
+	if n > maxRead {
+		return nil, &format.ObjectError{Object: object, Offset: int64(offset), Reason: fmt.Sprintf("part of %d bytes", n)}
+	}
+	data, err := b.GetRange(ctx, object, int64(offset), int64(n))
+	if errors.Is(err, bucket.ErrInvalid) {
+		return nil, &format.ObjectError{Object: object, Offset: int64(offset), Reason: "object ends before this part of it"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %d bytes at %d of %s: %w", n, offset, object, err)
+	}
+	if uint64(len(data)) != n {
+		return nil, &format.ObjectError{Object: object, Offset: int64(offset) + int64(len(data)),
+			Reason: fmt.Sprintf("object ends within a part that goes on to %d", offset+n)}
+	}
+	return data, nil
+}
+
+// maxRead bounds a request: an incompressible part of format.MaxRaw bytes.
+const maxRead = format.MaxRaw + format.MaxRaw/128 + 1<<16
+
+// tailRead is how much of the end of an SST is read to find its info.
+const tailRead = 4 << 10
+
+// ReadInfo reads the info and the format version from the end of an SST
+// object, in two or three requests. Errors are those of the bucket, or match
+// format.ErrCorrupt (*format.ObjectError) or format.ErrNewer.
+func ReadInfo(ctx context.Context, b bucket.Bucket, object string) (format.SSTInfo, uint16, error) {
+	fail := func(base int64, err error) (format.SSTInfo, uint16, error) {
+		return format.SSTInfo{}, 0, format.InObject(object, base, err)
+	}
+	head, err := b.Head(ctx, object)
+	if err != nil {
+		return format.SSTInfo{}, 0, fmt.Errorf("read the info of %s: %w", object, err)
+	}
+	if head.Size < format.FooterLen {
+		return fail(0, &format.DecodeError{Reason: fmt.Sprintf("object of %d bytes is too short for an SST", head.Size)})
+	}
+	from := max(0, head.Size-tailRead)
+	tail, err := readRange(ctx, b, object, uint64(from), uint64(head.Size-from))
+	if err != nil {
+		return format.SSTInfo{}, 0, err
+	}
+	meta, version, err := format.DecodeFooter(tail[len(tail)-format.FooterLen:], head.Size)
+	if err != nil {
+		return fail(0, err)
+	}
+	if meta < from {
+		if head.Size-meta > maxInfo {
+			return fail(meta, &format.DecodeError{Reason: "info is too long"})
+		}
+		if tail, err = readRange(ctx, b, object, uint64(meta), uint64(head.Size-meta)); err != nil {
+			return format.SSTInfo{}, 0, err
+		}
+		from = meta
+	}
+	info, err := decodeInfo(tail[meta-from:len(tail)-format.FooterLen], meta)
+	if err != nil {
+		return fail(0, err)
+	}
+	return info, version, nil
+}
+
+// maxInfo bounds an info: two keys and some numbers.
+const maxInfo = 2*format.MaxKey + 4096

@@ -1,0 +1,328 @@
+package sst
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/stele-db/stele/slate/internal/format"
+)
+
+// Table reads one SST whose rows are ordered by key. Its methods may be called
+// concurrently. It holds nothing large: index, filter and blocks live in the
+// store's cache, and only without a cache does the table keep index and filter
+// itself, once it needed them.
+type Table struct {
+	store   *Store
+	object  string
+	sst     format.SST
+	visible format.KeyRange // keys that the SST may hold and show
+
+	index  atomic.Pointer[format.Index] // only without a cache
+	filter atomic.Pointer[format.Bloom]
+}
+
+// SST returns the manifest's record that the table was opened with.
+func (t *Table) SST() *format.SST { return &t.sst }
+
+// Object returns the key of the SST's object.
+func (t *Table) Object() string { return t.object }
+
+// fail names the object in an error found in the part at offset.
+func (t *Table) fail(offset uint64, err error) error {
+	return format.InObject(t.object, int64(offset), err)
+}
+
+// Get finds the newest version of key with a seq of at most maxSeq: tombstones
+// and merge operands too. If there is one it is written to dst: its Key is key
+// itself, its Value aliases a cached block and must not be changed, but may be
+// kept. Errors are those of the bucket or match format.ErrCorrupt, as
+// *format.ObjectError.
+//
+// A hit in the cache costs no allocation. Without the cache's help it costs at
+// most two requests: filter and index, then the blocks that may hold the key.
+func (t *Table) Get(ctx context.Context, key []byte, maxSeq uint64, dst *format.Row) (bool, error) {
+	if !t.visible.Contains(key) {
+		return false, nil
+	}
+	filter, index, err := t.meta(ctx)
+	if err != nil || !filter.MayContain(key) {
+		return false, err
+	}
+	i, last := index.SeekGE(key), index.SeekLE(key)
+	var fetched []*format.Block // of i and those after it
+	for ; i <= last; i++ {
+		var b *format.Block
+		if len(fetched) == 0 {
+			if b, fetched, err = t.block(ctx, index, i, last); err != nil {
+				return false, err
+			}
+		}
+		if len(fetched) > 0 {
+			b, fetched = fetched[0], fetched[1:]
+		}
+		found, more, err := b.Find(key, maxSeq, dst)
+		if err != nil {
+			return false, t.fail(index.Offset(i), err)
+		}
+		if found || !more {
+			return found, nil
+		}
+	}
+	return false, nil
+}
+
+// block returns block i from the cache, or fetches it together with those
+// after it, up to last, that are not in the cache either.
+func (t *Table) block(ctx context.Context, index *format.Index, i, last int) (*format.Block, []*format.Block, error) {
+	if b, ok := t.store.cache.get(t.sst.ID, index.Offset(i)).(*format.Block); ok {
+		return b, nil, nil
+	}
+	to := t.extend(index, i, last, boundedReadAhead)
+	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, index.Offset(i)}, func() (any, error) {
+		return t.fetch(ctx, index, i, to)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, v.([]*format.Block), nil
+}
+
+// extend returns the last block, from i to at most last in either direction,
+// that a request for block i should bring along: blocks next to each other, not
+// in the cache, of at most so many bytes together.
+func (t *Table) extend(index *format.Index, i, last, bytes int) int {
+	step := 1
+	if last < i {
+		step = -1
+	}
+	n := index.Offset(i+1) - index.Offset(i)
+	for i != last {
+		next := i + step
+		n += index.Offset(next+1) - index.Offset(next)
+		if n > uint64(max(bytes, 0)) || t.store.cache.has(t.sst.ID, index.Offset(next)) {
+			break
+		}
+		i = next
+	}
+	return i
+}
+
+// fetch reads blocks i to last and puts them into the cache.
+func (t *Table) fetch(ctx context.Context, index *format.Index, i, last int) (any, error) {
+	base := index.Offset(i)
+	data, err := t.store.read(ctx, t.object, base, index.Offset(last+1)-base)
+	if err != nil {
+		return nil, err
+	}
+	blocks := make([]*format.Block, 0, last-i+1)
+	for ; i <= last; i++ {
+		b, err := t.decodeBlock(index, i, data[index.Offset(i)-base:index.Offset(i+1)-base], last > i || len(blocks) > 0)
+		if err != nil {
+			return nil, err
+		}
+		t.store.cache.set(t.sst.ID, index.Offset(i), b)
+		blocks = append(blocks, b)
+	}
+	return blocks, nil
+}
+
+// decodeBlock decodes block i from its stored bytes. own says that the block
+// must not keep them, as they are part of something larger.
+func (t *Table) decodeBlock(index *format.Index, i int, part []byte, own bool) (*format.Block, error) {
+	raw, err := format.Unseal(part, t.sst.Info.Codec)
+	if err != nil {
+		return nil, t.fail(index.Offset(i), err)
+	}
+	if own && t.sst.Info.Codec == format.None {
+		raw = append(make([]byte, 0, len(raw)), raw...)
+	}
+	b, err := format.DecodeBlock(raw, t.sst.Version)
+	if err != nil {
+		return nil, t.fail(index.Offset(i), err)
+	}
+	return b, nil
+}
+
+// cachedIndex returns the index if no request is needed for it, else nil.
+func (t *Table) cachedIndex() *format.Index {
+	if t.store.cache == nil {
+		return t.index.Load()
+	}
+	x, _ := t.store.cache.get(t.sst.ID, t.sst.Info.IndexOffset).(*format.Index)
+	return x
+}
+
+// cachedFilter returns the filter if no request is needed for it, and whether
+// that is so.
+func (t *Table) cachedFilter() (*format.Bloom, bool) {
+	if t.sst.Info.FilterLen == 0 {
+		return nil, true
+	}
+	if t.store.cache == nil {
+		f := t.filter.Load()
+		return f, f != nil
+	}
+	f, ok := t.store.cache.get(t.sst.ID, t.sst.Info.FilterOffset).(*format.Bloom)
+	return f, ok
+}
+
+// meta returns filter (nil if there is none) and index.
+func (t *Table) meta(ctx context.Context) (*format.Bloom, *format.Index, error) {
+	index := t.cachedIndex()
+	filter, ok := t.cachedFilter()
+	info := &t.sst.Info
+	var err error
+	switch {
+	case index != nil && ok:
+		return filter, index, nil
+	case index == nil && (info.FilterLen == 0 || !ok && info.FilterOffset+info.FilterLen == info.IndexOffset):
+		return t.readMeta(ctx)
+	case index == nil:
+		if index, err = t.readIndex(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !ok {
+		if filter, err = t.readFilter(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	return filter, index, nil
+}
+
+// indexOnly returns the index, for scans, which do not ask the filter.
+func (t *Table) indexOnly(ctx context.Context) (*format.Index, error) {
+	if x := t.cachedIndex(); x != nil {
+		return x, nil
+	}
+	return t.readIndex(ctx)
+}
+
+type metaParts struct {
+	filter *format.Bloom
+	index  *format.Index
+}
+
+// readMeta reads filter and index, which lie side by side, in one request; of
+// a small SST the data too.
+func (t *Table) readMeta(ctx context.Context) (*format.Bloom, *format.Index, error) {
+	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, ^uint64(0)}, func() (any, error) {
+		return t.loadMeta(ctx)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	m := v.(metaParts)
+	return m.filter, m.index, nil
+}
+
+func (t *Table) loadMeta(ctx context.Context) (any, error) {
+	info := &t.sst.Info
+	base, end := info.FilterOffset, info.IndexOffset+info.IndexLen
+	if info.FilterLen == 0 {
+		base = info.IndexOffset
+	}
+	whole := t.store.cache != nil && end <= wholeRead && info.FilterOffset+info.FilterLen == info.IndexOffset
+	if whole {
+		base = 0
+	}
+	data, err := t.store.read(ctx, t.object, base, end-base)
+	if err != nil {
+		return nil, err
+	}
+	var m metaParts
+	if info.FilterLen > 0 {
+		if m.filter, err = t.decodeFilter(data[info.FilterOffset-base : info.FilterOffset+info.FilterLen-base]); err != nil {
+			return nil, err
+		}
+	}
+	if m.index, err = t.decodeIndex(data[info.IndexOffset-base:]); err != nil {
+		return nil, err
+	}
+	for i := 0; whole && i < m.index.Len(); i++ {
+		from, to := m.index.Offset(i), m.index.Offset(i+1)
+		// A damaged block is the business of who needs it, and reads it again.
+		if b, err := t.decodeBlock(m.index, i, data[from:to], true); err == nil {
+			t.store.cache.set(t.sst.ID, from, b)
+		}
+	}
+	return m, nil
+}
+
+func (t *Table) readIndex(ctx context.Context) (*format.Index, error) {
+	info := &t.sst.Info
+	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, info.IndexOffset}, func() (any, error) {
+		data, err := t.store.read(ctx, t.object, info.IndexOffset, info.IndexLen)
+		if err != nil {
+			return nil, err
+		}
+		return t.decodeIndex(data)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*format.Index), nil
+}
+
+func (t *Table) readFilter(ctx context.Context) (*format.Bloom, error) {
+	info := &t.sst.Info
+	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, info.FilterOffset}, func() (any, error) {
+		data, err := t.store.read(ctx, t.object, info.FilterOffset, info.FilterLen)
+		if err != nil {
+			return nil, err
+		}
+		return t.decodeFilter(data)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*format.Bloom), nil
+}
+
+// decodeIndex decodes the index and keeps it.
+func (t *Table) decodeIndex(part []byte) (*format.Index, error) {
+	info := &t.sst.Info
+	raw, err := format.Unseal(part, info.Codec)
+	if err != nil {
+		return nil, t.fail(info.IndexOffset, err)
+	}
+	x, err := format.DecodeIndex(raw, info.FilterOffset)
+	if err != nil {
+		return nil, t.fail(info.IndexOffset, err)
+	}
+	if x.Len() == 0 {
+		return nil, t.fail(info.IndexOffset, &format.DecodeError{Reason: "index without blocks"})
+	}
+	if t.store.cache == nil {
+		t.index.Store(x)
+	} else {
+		t.store.cache.set(t.sst.ID, info.IndexOffset, x)
+	}
+	return x, nil
+}
+
+// decodeFilter decodes the filter and keeps it. A block without a filter that
+// we know counts as one that may contain every key.
+func (t *Table) decodeFilter(part []byte) (*format.Bloom, error) {
+	info := &t.sst.Info
+	raw, err := format.Unseal(part, info.Codec)
+	if err != nil {
+		return nil, t.fail(info.FilterOffset, err)
+	}
+	if info.Codec == format.None {
+		raw = append(make([]byte, 0, len(raw)), raw...) // it was read together with the index
+	}
+	f, err := format.DecodeFilter(raw, info.FilterFormat)
+	if err != nil {
+		return nil, t.fail(info.FilterOffset, err)
+	}
+	if f == nil {
+		f = format.AnyKey
+	}
+	if t.store.cache == nil {
+		t.filter.Store(f)
+	} else {
+		t.store.cache.set(t.sst.ID, info.FilterOffset, f)
+	}
+	return f, nil
+}
