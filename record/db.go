@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/stele-db/stele/gen/catalogpb"
 	"github.com/stele-db/stele/internal/clock"
 	"github.com/stele-db/stele/kv"
 )
@@ -45,7 +46,7 @@ type Table struct {
 	db     *DB
 	id     uint64
 	name   string
-	record *tableRecord           // as stored; replaced under DB.mu
+	record *catalogpb.Table       // as stored; replaced under DB.mu
 	schema atomic.Pointer[Schema] // current, with the ids of its indexes
 }
 
