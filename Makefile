@@ -1,0 +1,99 @@
+# Everything a newcomer needs is `make demo` and `make test`; `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN   := $(CURDIR)/bin
+TOOLS := $(CURDIR)/.tools/bin
+GO    ?= go
+
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VERSITYGW     := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+GRPCURL       := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+
+FUZZTIME ?= 10s
+GOSRC    := $(shell find . -name '*.go' -not -path './.tools/*' -not -path './node_modules/*')
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: demo
+demo: build ## import the bundled packages into a new local database and query it
+	@examples/packages/demo.sh $(BIN)/stele
+
+.PHONY: build
+build: $(BIN)/stele ## build the command line into bin/
+
+$(BIN)/stele: $(GOSRC) go.mod go.sum
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/stele
+
+.PHONY: test
+test: tools vet lint unit race interop ## everything: vet, lint, unit, race, fuzz seeds, examples, golden, interop, real servers
+
+.PHONY: vet
+vet: ## go vet over all packages
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## golangci-lint, go.mod tidy, formatting
+	$(TOOLS)/golangci-lint run ./...
+	$(GO) mod tidy -diff
+
+.PHONY: unit
+unit: $(TOOLS)/versitygw $(TOOLS)/grpcurl build ## all tests, examples and fuzz seeds, without the race detector
+	CGO_ENABLED=0 $(GO) test ./...
+
+.PHONY: race
+race: $(TOOLS)/versitygw $(TOOLS)/grpcurl ## tests of the packages that run goroutines, with the race detector
+	$(GO) test -race -short ./kv/... ./record/... ./server/... ./slate/... .
+
+.PHONY: interop
+interop: interop/node_modules/.package-lock.json ## the real SlateDB against ours, both ways
+	$(GO) test -count=1 ./interop/...
+
+interop/node_modules/.package-lock.json: interop/package-lock.json
+	@if command -v npm >/dev/null; then cd interop && npm ci --no-audit --no-fund --loglevel=error; \
+	elif [ -n "$${CI:-}" ]; then echo "interop: npm is missing" >&2; exit 1; \
+	else echo "interop: npm is missing, the interop tests will be skipped"; fi
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 10s)
+	@for pkg in $$($(GO) list ./...); do \
+	  dir=$$($(GO) list -f '{{.Dir}}' $$pkg); \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | sed 's/^func //' | sort -u); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: ## the benchmarks beside the code
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: generate
+generate: ## regenerate what is generated
+	$(GO) generate ./...
+
+.PHONY: tools
+tools: $(TOOLS)/golangci-lint $(TOOLS)/versitygw $(TOOLS)/grpcurl ## install the pinned test tools into .tools/
+
+# A tool is installed again when its pinned version changes.
+$(TOOLS)/golangci-lint: Makefile
+	@$(call install,golangci-lint,$(GOLANGCI_LINT))
+$(TOOLS)/versitygw: Makefile
+	@$(call install,versitygw,$(VERSITYGW))
+$(TOOLS)/grpcurl: Makefile
+	@$(call install,grpcurl,$(GRPCURL))
+
+define install
+mkdir -p $(TOOLS); \
+if [ "$$(cat $(TOOLS)/$(1).version 2>/dev/null)" != "$(2)" ] || [ ! -x $(TOOLS)/$(1) ]; then \
+  echo "installing $(2)"; GOBIN=$(TOOLS) GOFLAGS= CGO_ENABLED=0 $(GO) install $(2); echo "$(2)" > $(TOOLS)/$(1).version; \
+fi; touch $(TOOLS)/$(1)
+endef
+
+.PHONY: clean
+clean: ## remove what was built, tools included
+	rm -rf $(BIN) .tools .demo interop/node_modules

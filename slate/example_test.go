@@ -1,0 +1,139 @@
+package slate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/stele-db/stele/slate"
+	"github.com/stele-db/stele/slate/bucket"
+)
+
+// The first program of slatedb-go's README, on this engine.
+func Example() {
+	b := bucket.NewInMemBucket()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	db, err := slate.Open(ctx, "/tmp/testDB", b, slate.Options{})
+	if err != nil {
+		slog.Error("Unable to open", "error", err)
+		return
+	}
+
+	key := []byte("key1")
+	value := []byte("value1")
+
+	if err := db.Put(ctx, key, value); err != nil {
+		slog.Error("Unable to put", "error", err)
+	}
+	fmt.Println("Put:", string(key), string(value))
+
+	data, err := db.Get(ctx, key)
+	if err != nil {
+		slog.Error("Unable to get", "error", err)
+	}
+	fmt.Println("Get:", string(key), string(data))
+
+	if err := db.Delete(ctx, key); err != nil {
+		slog.Error("Unable to delete", "error", err)
+	}
+	_, err = db.Get(ctx, key)
+	if err != nil && err.Error() == "key not found" {
+		fmt.Println("Delete:", string(key))
+	} else {
+		slog.Error("Unable to delete", "error", err)
+	}
+
+	if err := db.Close(); err != nil {
+		slog.Error("Error closing db", "error", err)
+	}
+
+	// Output:
+	// Put: key1 value1
+	// Get: key1 value1
+	// Delete: key1
+}
+
+func ExampleDB_Scan() {
+	ctx := context.Background()
+	db, err := slate.Open(ctx, "scan", bucket.NewInMemBucket(), slate.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = db.Close() }()
+
+	var b slate.Batch
+	for _, k := range []string{"fig", "apple", "apricot", "banana"} {
+		b.Put([]byte(k), []byte{})
+	}
+	if _, err := db.Write(ctx, &b, slate.WriteOptions{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	r := slate.Prefix([]byte("ap"))
+	r.Reverse = true
+	for kv, err := range db.Scan(ctx, r) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(string(kv.Key))
+	}
+	// Output:
+	// apricot
+	// apple
+}
+
+func ExampleDB_Snapshot() {
+	ctx := context.Background()
+	db, err := slate.Open(ctx, "snapshot", bucket.NewInMemBucket(), slate.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = db.Close() }()
+
+	_ = db.Put(ctx, []byte("k"), []byte("before"))
+	s, err := db.Snapshot()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+	_ = db.Put(ctx, []byte("k"), []byte("after"))
+
+	old, _ := s.Get(ctx, []byte("k"))
+	now, _ := db.Get(ctx, []byte("k"))
+	fmt.Println(string(old), string(now))
+	// Output: before after
+}
+
+func ExampleOpenReader() {
+	ctx := context.Background()
+	b := bucket.NewInMemBucket()
+	_, err := slate.OpenReader(ctx, "shop", b, slate.ReaderOptions{})
+	fmt.Println(errors.Is(err, slate.ErrNoDatabase))
+
+	db, err := slate.Open(ctx, "shop", b, slate.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = db.Close() }()
+	_ = db.Put(ctx, []byte("k"), []byte("v"))
+
+	r, err := slate.OpenReader(ctx, "shop", b, slate.ReaderOptions{}) // beside the writer
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = r.Close() }()
+	v, _ := r.Get(ctx, []byte("k"))
+	fmt.Println(string(v))
+	// Output:
+	// true
+	// v
+}
