@@ -1,12 +1,12 @@
 package slate_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -99,9 +99,10 @@ func runHistory(t *rapid.T, opts slate.Options) {
 	key := rapid.Custom(func(t *rapid.T) string {
 		return string(rapid.SliceOfN(rapid.ByteRange('a', 'd'), 1, 4).Draw(t, "k"))
 	})
-	value := rapid.Custom(func(t *rapid.T) string {
-		return string(bytes.Repeat([]byte{'v'}, rapid.IntRange(0, 300).Draw(t, "n"))) + fmt.Sprint(rapid.IntRange(0, 99).Draw(t, "v"))
-	})
+	value := func(t *rapid.T) string {
+		n, v := rapid.IntRange(0, 300).Draw(t, "length"), rapid.IntRange(0, 99).Draw(t, "value")
+		return strings.Repeat("v", n) + fmt.Sprint(v)
+	}
 	drawRange := func(t *rapid.T) slate.Range {
 		r := slate.Range{Reverse: rapid.Bool().Draw(t, "reverse")}
 		if rapid.Bool().Draw(t, "lower") {
@@ -132,7 +133,7 @@ func runHistory(t *rapid.T, opts slate.Options) {
 
 	t.Repeat(map[string]func(*rapid.T){
 		"put": func(t *rapid.T) {
-			k, v := key.Draw(t, "key"), value.Draw(t, "value")
+			k, v := key.Draw(t, "key"), value(t)
 			must("put", db.Put(ctx, []byte(k), []byte(v)))
 			m[k] = v
 		},
@@ -149,7 +150,7 @@ func runHistory(t *rapid.T, opts slate.Options) {
 					batch.Delete([]byte(k))
 					delete(m, k)
 				} else {
-					v := value.Draw(t, "value")
+					v := value(t)
 					batch.Put([]byte(k), []byte(v))
 					m[k] = v
 				}
