@@ -318,4 +318,3 @@ func withCheckpoint(m *format.Manifest, id format.UUID, manifestID uint64, now t
 	})
 	return &next
 }
-

@@ -497,4 +497,3 @@ func (db *DB) pinned(seq uint64) uint64 {
 	}
 	return seq
 }
-

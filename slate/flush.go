@@ -150,4 +150,3 @@ func track(old []byte, seq uint64, tickMillis int64) []byte {
 	t.Append(seq, tickMillis/1000)
 	return t.Encode()
 }
-
