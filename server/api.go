@@ -11,7 +11,11 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/stele-db/stele/kv"
+	"github.com/stele-db/stele/record"
 )
+
+// Heading is how every database.proto begins.
+const Heading = "// Made by stele"
 
 // ProtoFile is the name of the file that clients compile.
 const ProtoFile = "database.proto"
@@ -56,6 +60,7 @@ func (m Method) Plan() string {
 // API is the gRPC face of a schema: the file database.proto as text and as a
 // descriptor, and the methods of its service. It is immutable.
 type API struct {
+	schemas []*record.Schema // in the order of the file
 	text    string
 	file    protoreflect.FileDescriptor
 	methods []Method
@@ -200,7 +205,7 @@ func place(p *printer, models []model, types []protoreflect.Descriptor, methods 
 
 // file writes database.proto.
 func (p *printer) file(source string, imports []string, models []model, types []protoreflect.Descriptor, methods []Method) {
-	p.line("// Made by stele from %s. Do not edit: the next `stele create` overwrites it.", source)
+	p.line("%s from %s. Do not edit: the next `stele create` overwrites it.", Heading, source)
 	p.line(`syntax = "proto3";`)
 	if p.pkg != "" {
 		p.line("package %s;", p.pkg)

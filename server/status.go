@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/stele-db/stele/kv"
+	"github.com/stele-db/stele/record"
 )
 
 // fieldError says which field of a request is wrong. It matches kv.ErrInvalid.
@@ -30,7 +31,7 @@ func (e *fieldError) Error() string {
 	if e.field == "" {
 		return e.reason
 	}
-	return e.field + " " + e.reason
+	return e.field + ": " + e.reason
 }
 
 func (e *fieldError) Is(target error) bool { return target == kv.ErrInvalid }
@@ -103,6 +104,14 @@ func details(code codes.Code, err error) []protoadapt.MessageV1 {
 			v.Field, v.Description = fe.field, fe.reason
 		}
 		return []protoadapt.MessageV1{&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{v}}}
+	case codes.AlreadyExists:
+		if ue, ok := errors.AsType[*record.UniqueError](err); ok {
+			return []protoadapt.MessageV1{&errdetails.ErrorInfo{
+				Reason:   "UNIQUE_INDEX",
+				Domain:   "stele",
+				Metadata: map[string]string{"table": ue.Table, "index": ue.Index, "value": ue.Value.String()},
+			}}
+		}
 	case codes.Aborted:
 		return []protoadapt.MessageV1{&errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)}}
 	}
