@@ -346,7 +346,7 @@ for (const codec of ["Snappy", "Zlib", "Lz4", "Zstd"]) {
 }
 
 F["bloom"] = async (n) => {
-  const fx = new Fx(n, "One L0 SST with many keys so that a composite bloom filter block ('_bf', 10 bits/key) is written (min_filter_keys default 1000); second L0 below the threshold (no filter).");
+  const fx = new Fx(n, "One L0 SST with many keys so that a Bloom filter block (10 bits/key, legacy form) is written (min_filter_keys default 1000); second L0 below the threshold (no filter).");
   const db = await fx.open();
   const N = BIG ? 5000 : 1500;
   for (let i = 0; i < N; i++) await put(db, b("bloom/" + pad(i * 7, 7)), b("v" + i));
