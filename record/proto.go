@@ -94,6 +94,11 @@ func parse(ctx context.Context, filename string, read func(string) (string, erro
 		if ctx.Err() != nil {
 			return nil, nil, err
 		}
+		var at reporter.ErrorWithPos
+		if errors.As(err, &at) {
+			pos := at.GetPosition()
+			return nil, []Fault{{File: pos.Filename, Line: pos.Line, Column: pos.Col, Reason: advise(at.Unwrap())}}, nil
+		}
 		return nil, []Fault{{File: filename, Reason: advise(err)}}, nil
 	}
 	return files[0], nil, nil

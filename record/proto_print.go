@@ -113,7 +113,7 @@ func (p *printer) trailing(path sourcePath) {
 	case c == "":
 		p.WriteByte('\n')
 	case !strings.Contains(c, "\n"):
-		p.WriteString(" //" + strings.TrimRight(c, " \t\r") + "\n")
+		p.WriteString(" " + commentLine(c) + "\n")
 	default:
 		p.WriteByte('\n')
 		p.comment(c)
@@ -126,8 +126,17 @@ func (p *printer) comment(c string) {
 		return
 	}
 	for l := range strings.SplitSeq(strings.TrimSuffix(c, "\n"), "\n") {
-		p.line("//%s", strings.TrimRight(l, " \t\r"))
+		p.line("%s", commentLine(l))
 	}
+}
+
+// commentLine writes one line of a comment's text.
+func commentLine(text string) string {
+	text = strings.TrimRight(text, " \t\r")
+	if text != "" && text[0] != ' ' {
+		text = " " + text
+	}
+	return "//" + text
 }
 
 // message writes a message that lies in the scope outer.

@@ -40,6 +40,9 @@ type IndexDef struct {
 // faults, which matches kv.ErrInvalid. The schema's own descriptor is another,
 // with the same fields: see [Schema.Message].
 func FromMessage(md protoreflect.MessageDescriptor, def Definition) (*Schema, error) {
+	if builtIn(md.ParentFile().Path()) {
+		return nil, invalidf("message %s is one of Protobuf's own and cannot be a table", md.FullName())
+	}
 	n, faults := nest(md)
 	if len(faults) == 0 {
 		faults = n.define(def)

@@ -10,6 +10,7 @@ import (
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/stele-db/stele/gen/catalogpb"
 	"github.com/stele-db/stele/kv"
 	"github.com/stele-db/stele/record"
 )
@@ -229,7 +230,7 @@ func golden(t *testing.T, path, text string) {
 func TestCompileFaults(t *testing.T) {
 	head := "syntax = \"proto3\";\nimport \"stele/options.proto\";\nimport \"google/protobuf/struct.proto\";\n"
 	for _, c := range []struct{ name, text, want string }{
-		{"syntax", "syntax = \"proto3\";\nmessage A {\n  string pk = 1\n}\n", "in.proto:4:1: syntax error: unexpected '}', expecting ';'"},
+		{"syntax", "syntax = \"proto3\";\nmessage A {\n  string pk = 1\n}\n", "in.proto:4:1: syntax error: expecting ';'"},
 		{"unknown types", head + "message A {\n  strin pk = 1;\n  Foo b = 2;\n}\n",
 			"in.proto:5:3: field A.pk: unknown type strin\nin.proto:6:3: field A.b: unknown type Foo"},
 		{"no key", head + "message House {\n  string color = 2;\n}\n",
@@ -259,7 +260,7 @@ func TestCompileFaults(t *testing.T) {
 		{"reserved number", head + "message A {\n  string pk = 1;\n  string x = 536870911;\n}\n",
 			"in.proto:6:3: field \"x\" has the number 536870911, which Stele keeps for itself; give it another"},
 		{"missing import", "syntax = \"proto3\";\nimport \"foo.proto\";\nmessage A { string pk = 1; }\n",
-			"in.proto:2:8: file does not exist; imports are looked for beside the file that is compiled"},
+			"in.proto:2:8: could not resolve path \"foo.proto\": file does not exist; imports are looked for beside the file that is compiled"},
 		{"no option import", "syntax = \"proto3\";\nmessage A { string pk = 1 [(stele.key) = true]; }\n", `write import "stele/options.proto";`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -276,21 +277,83 @@ func TestCompileFaults(t *testing.T) {
 }
 
 func TestFromMessage(t *testing.T) {
-	md := (&descriptorpb.FieldDescriptorProto{}).ProtoReflect().Descriptor()
+	md := (&catalogpb.Table{}).ProtoReflect().Descriptor()
 	s, err := record.FromMessage(md, record.Definition{
-		Table: "field", Key: []string{"name", "number"},
-		Indexes: []record.IndexDef{{Fields: []string{"type_name"}}, {Name: "both", Fields: []string{"label", "type"}, Unique: true}},
+		Table: "table", Key: []string{"id", "name"},
+		Indexes: []record.IndexDef{{Fields: []string{"next_index_id"}}, {Name: "both", Fields: []string{"name", "id"}, Unique: true}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "testdata/field.proto", s.Text())
+	golden(t, "testdata/table.proto", s.Text())
+	compileTogether(t, map[string]string{"table.proto": s.Text()})
 
-	_, err = record.FromMessage(md, record.Definition{Key: []string{"number", "name"}, Indexes: []record.IndexDef{{Fields: []string{"x"}}}, UUIDs: []string{"y"}})
-	want := "the primary key of FieldDescriptorProto lists its fields as number, name; they must be named once each, in the order of the message\n" +
-		"an index names field \"x\", which message FieldDescriptorProto does not have\n" +
-		"the list of UUIDs names field \"y\", which message FieldDescriptorProto does not have"
+	_, err = record.FromMessage(md, record.Definition{Key: []string{"name", "id"}, Indexes: []record.IndexDef{{Fields: []string{"x"}}}, UUIDs: []string{"y"}})
+	want := "the primary key of Table lists its fields as name, id; they must be named once each, in the order of the message\n" +
+		"an index names field \"x\", which message Table does not have\n" +
+		"the list of UUIDs names field \"y\", which message Table does not have"
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+
+	_, err = record.FromMessage((&descriptorpb.FieldDescriptorProto{}).ProtoReflect().Descriptor(), record.Definition{Key: []string{"name"}})
+	if !errors.Is(err, kv.ErrInvalid) {
+		t.Errorf("one of Protobuf's own messages: %v", err)
+	}
+}
+
+// What proto2 and editions can say comes through printing.
+func TestSyntaxes(t *testing.T) {
+	for name, text := range map[string]string{
+		"proto2.proto": `syntax = "proto2";
+package old;
+import "stele/options.proto";
+message Old {
+  required string name = 1 [(stele.key) = true];
+  optional string s = 2 [default = "a\"b\\c\nd"];
+  optional bytes b = 3 [default = "\001\"x"];
+  optional double d = 4 [default = inf];
+  optional E e = 5 [default = ONE];
+  optional group Part = 6 { optional int32 x = 1; }
+  repeated int64 packed = 7 [packed = true];
+  oneof o { int32 i = 8; string t = 9; }
+  extensions 100 to max;
+  extensions 50, 60 to 70;
+}
+enum E { ZERO = 0; ONE = 1; }
+`,
+		"editions.proto": `edition = "2023";
+package now;
+import "stele/options.proto";
+option features.field_presence = IMPLICIT;
+message Now {
+  string name = 1 [(stele.key) = true];
+  string s = 2 [features.field_presence = EXPLICIT];
+  reserved gone;
+  E e = 3;
+  repeated int32 p = 4 [features.repeated_field_encoding = EXPANDED];
+}
+enum E { ZERO = 0; ONE = 1; }
+`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			all, err := record.CompileProto(context.Background(), name, map[string]string{name: text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, "testdata/"+name, all[0].Text())
+			compileTogether(t, map[string]string{name: all[0].Text()})
+		})
+	}
+}
+
+func TestTwoSyntaxes(t *testing.T) {
+	_, err := record.CompileProto(context.Background(), "a.proto", map[string]string{
+		"a.proto": "syntax = \"proto3\";\nimport \"b.proto\";\nmessage A {\n  string pk = 1;\n  B b = 2;\n}\n",
+		"b.proto": "syntax = \"proto2\";\nmessage B {\n  optional int32 x = 1;\n}\n",
+	})
+	want := "a.proto:5:3: field \"b\": B comes from b.proto, which is written in another syntax (proto2) than the table's file; use one syntax for both"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
 	}
 }
