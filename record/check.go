@@ -97,6 +97,7 @@ func (c *checker) message(b []byte, depth int, record bool) error {
 	if len(c.required) > 0 {
 		seen = map[protowire.Number]bool{}
 	}
+	var whole map[protowire.Number]*instant // durations, whose occurrences add up
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -107,7 +108,14 @@ func (c *checker) message(b []byte, depth int, record bool) error {
 		}
 		f := c.fields[num]
 		var err error
-		if n, err = f.field(b, n, num, typ, depth); err != nil {
+		tag := n
+		if n, err = f.field(b, n, num, typ, depth); err == nil && f.isDuration() {
+			if whole == nil {
+				whole = map[protowire.Number]*instant{}
+			}
+			err = addDuration(whole, num, b[tag:n])
+		}
+		if err != nil {
 			if f != nil {
 				err = fmt.Errorf("field %q: %w", f.fd.Name(), err)
 			}
@@ -124,6 +132,26 @@ func (c *checker) message(b []byte, depth int, record bool) error {
 		}
 	}
 	return nil
+}
+
+// isDuration reports whether the field is a singular Duration, whose seconds
+// and nanoseconds must agree when they come in several occurrences too.
+func (f *fieldChecker) isDuration() bool {
+	return f != nil && f.f != nil && f.f.kind == Duration && !f.f.repeated
+}
+
+// addDuration adds an occurrence of a duration, with its length before it, to
+// those before and checks what they make together.
+func addDuration(whole map[protowire.Number]*instant, num protowire.Number, b []byte) error {
+	content, _ := protowire.ConsumeBytes(b)
+	if whole[num] == nil {
+		whole[num] = &instant{}
+	}
+	if err := whole[num].merge(content); err != nil {
+		return err
+	}
+	_, err := whole[num].duration()
+	return err
 }
 
 // field checks the field at the start of b, whose tag has n bytes, and returns
