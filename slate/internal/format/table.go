@@ -342,7 +342,7 @@ func DecodeFooter(footer []byte, size int64) (metaOffset int64, version uint16, 
 		return 0, 0, err
 	}
 	off := binary.BigEndian.Uint64(footer)
-	if off >= uint64(size-FooterLen-checksumLen) {
+	if off >= uint64(max(0, size-FooterLen-checksumLen)) {
 		return 0, 0, corrupt(int(size)-FooterLen, "info begins at %d of %d bytes", off, size)
 	}
 	return int64(off), version, nil

@@ -79,6 +79,9 @@ func (t *Table) block(ctx context.Context, index *format.Index, i, last int) (*f
 	}
 	to := t.extend(index, i, last, boundedReadAhead)
 	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, index.Offset(i)}, func() (any, error) {
+		if b, ok := t.store.cache.get(t.sst.ID, index.Offset(i)).(*format.Block); ok {
+			return []*format.Block{b}, nil // a flight ended between our look and this one
+		}
 		return t.fetch(ctx, index, i, to)
 	})
 	if err != nil {
@@ -217,6 +220,11 @@ func (t *Table) readMeta(ctx context.Context) (*format.Bloom, *format.Index, err
 }
 
 func (t *Table) loadMeta(ctx context.Context) (any, error) {
+	if f, ok := t.cachedFilter(); ok {
+		if x := t.cachedIndex(); x != nil {
+			return metaParts{f, x}, nil
+		}
+	}
 	info := &t.sst.Info
 	base, end := info.FilterOffset, info.IndexOffset+info.IndexLen
 	if info.FilterLen == 0 {
@@ -252,6 +260,9 @@ func (t *Table) loadMeta(ctx context.Context) (any, error) {
 func (t *Table) readIndex(ctx context.Context) (*format.Index, error) {
 	info := &t.sst.Info
 	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, info.IndexOffset}, func() (any, error) {
+		if x := t.cachedIndex(); x != nil {
+			return x, nil
+		}
 		data, err := t.store.read(ctx, t.object, info.IndexOffset, info.IndexLen)
 		if err != nil {
 			return nil, err
@@ -267,6 +278,9 @@ func (t *Table) readIndex(ctx context.Context) (*format.Index, error) {
 func (t *Table) readFilter(ctx context.Context) (*format.Bloom, error) {
 	info := &t.sst.Info
 	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, info.FilterOffset}, func() (any, error) {
+		if f, ok := t.cachedFilter(); ok {
+			return f, nil
+		}
 		data, err := t.store.read(ctx, t.object, info.FilterOffset, info.FilterLen)
 		if err != nil {
 			return nil, err

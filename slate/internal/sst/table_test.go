@@ -338,10 +338,9 @@ func TestSingleFlight(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		// The canceled request, filter and index once, and the block once, or twice
-		// if a caller was late.
-		if n := b.gets.Load(); n < 3 || n > 4 {
-			t.Errorf("%d requests, want 3 or 4", n)
+		// The canceled request, filter and index, and the block.
+		if n := b.gets.Load(); n != 3 {
+			t.Errorf("%d requests, want 3", n)
 		}
 	})
 }
