@@ -22,12 +22,8 @@ import (
 // and none if it is empty; with several repeated fields there is one for each
 // combination.
 
-const (
-	// maxKeyBytes is the longest key that the engine takes.
-	maxKeyBytes = 65535
-	// maxRowEntries bounds the entries of one row in one index.
-	maxRowEntries = 10_000
-)
+// maxRowEntries bounds the entries of one row in one index.
+const maxRowEntries = 10_000
 
 // UniqueError says that a row cannot be written because another row has the
 // same values in a unique index. It matches kv.ErrExists.
@@ -145,8 +141,8 @@ func (m *entryMaker) add(ix *Index, prefix []byte, combination int, pk []byte) e
 		m.buf = append(m.buf, pk...)
 	}
 	sp.end = len(m.buf)
-	if n := sp.end - sp.key; n > maxKeyBytes {
-		return invalidf("its key has %d bytes, of at most %d", n, maxKeyBytes)
+	if n := sp.end - sp.key; n > kv.MaxKeySize {
+		return invalidf("its key has %d bytes, of at most %d", n, kv.MaxKeySize)
 	}
 	if ix.unique {
 		m.buf = append(m.buf, pk...)

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"slices"
 
+	"github.com/stele-db/stele/kv"
 	"github.com/stele-db/stele/tuple"
 )
 
@@ -34,7 +35,7 @@ func parseToken(q *Query) (*pageToken, error) {
 	}
 	t := &pageToken{print: binary.BigEndian.Uint64(q.After[1:9])}
 	var err error
-	if t.index, t.place, err = tuple.Uvarint(q.After[9:]); err != nil || len(t.place) == 0 || len(t.place) > maxKeyBytes {
+	if t.index, t.place, err = tuple.Uvarint(q.After[9:]); err != nil || len(t.place) == 0 || len(t.place) > kv.MaxKeySize {
 		return nil, invalidf("not a page token")
 	}
 	return t, nil

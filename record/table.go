@@ -97,8 +97,8 @@ func (t *Table) keyOf(s *Schema, key tuple.Tuple) ([]byte, error) {
 	if err != nil {
 		return nil, &invalidError{err}
 	}
-	if len(row) > maxKeyBytes {
-		return nil, invalidf("its key has %d bytes, of at most %d", len(row), maxKeyBytes)
+	if len(row) > kv.MaxKeySize {
+		return nil, invalidf("its key has %d bytes, of at most %d", len(row), kv.MaxKeySize)
 	}
 	return row, nil
 }
