@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"encoding/base64"
 	"math"
 	"strconv"
 	"strings"
@@ -77,7 +78,8 @@ type Or []Cond
 type Not struct{ Cond Cond }
 
 // String returns the comparison in the form that ParseFilter reads, as far as
-// that can be said without the schema: enums and durations are numbers.
+// that can be said without the schema: enums are numbers, and so are durations,
+// in nanoseconds, which ParseFilter does not take.
 func (c Compare) String() string { return compareText(c.Field, c.Op, valueText(nil, c.Op, c.Value)) }
 
 // String returns the conditions joined by AND.
@@ -131,13 +133,16 @@ func valueText(f *Field, op Op, v tuple.Value) string {
 	case tuple.KindBool:
 		return text
 	case tuple.KindInt:
-		if f == nil || f.kind == Int || f.kind == Uint {
-			return text
+		if i, ok := v.AsInt64(); (f == nil || f.kind == Int || f.kind == Uint) && ok && i != math.MinInt64 {
+			return text // the language's own numbers go no further
 		}
 	case tuple.KindFloat:
 		if x, _ := v.AsFloat64(); !math.IsNaN(x) && !math.IsInf(x, 0) {
 			return strconv.FormatFloat(x, 'f', -1, 64)
 		}
+	case tuple.KindBytes:
+		b, _ := v.AsBytes()
+		return quoteFilter(base64.StdEncoding.EncodeToString(b), op == Prefix)
 	case tuple.KindTime:
 		t, _ := v.AsTime()
 		text = t.UTC().Format(time.RFC3339Nano)
@@ -247,13 +252,13 @@ func (c And) bind(b *binder, negate bool) (node, error) {
 	if negate {
 		return oneOf(list), err
 	}
-	return flatten(list), err
+	return every(list), err
 }
 
 func (c Or) bind(b *binder, negate bool) (node, error) {
 	list, err := b.list(c, negate)
 	if negate {
-		return flatten(list), err
+		return every(list), err
 	}
 	return oneOf(list), err
 }
@@ -280,8 +285,9 @@ func (b *binder) list(conds []Cond, negate bool) ([]node, error) {
 	return list, nil
 }
 
-// flatten joins nested ANDs into one, so that the planner sees every conjunct.
-func flatten(list []node) node {
+// every is the conjunction of the list, nested ones joined into it, so that the
+// planner sees every conjunct.
+func every(list []node) node {
 	var out allOf
 	for _, n := range list {
 		if inner, ok := n.(allOf); ok {
@@ -290,15 +296,29 @@ func flatten(list []node) node {
 			out = append(out, n)
 		}
 	}
+	if len(out) == 1 {
+		return out[0]
+	}
 	return out
 }
 
 // oneOf is the alternative of the list; with none it is false.
 func oneOf(list []node) node {
-	if len(list) == 0 {
-		return fixed(no)
+	var out anyOf
+	for _, n := range list {
+		if inner, ok := n.(anyOf); ok {
+			out = append(out, inner...)
+		} else {
+			out = append(out, n)
+		}
 	}
-	return anyOf(list)
+	switch len(out) {
+	case 0:
+		return fixed(no)
+	case 1:
+		return out[0]
+	}
+	return out
 }
 
 // opposite is the comparison that holds, in three-valued logic, exactly where
@@ -366,6 +386,9 @@ func convert(f *Field, op Op, v tuple.Value) (tuple.Value, error) {
 	}
 	if v.Kind() != want {
 		return v, invalidf("field %q is a %s; a %s cannot be compared with it", f.name, f.kind, v.Kind())
+	}
+	if x, ok := v.AsFloat64(); ok && x == 0 {
+		v = tuple.Float(0) // -0 is the same condition
 	}
 	if f.fd.Kind() == protoreflect.FloatKind {
 		x, _ := v.AsFloat64()

@@ -140,6 +140,9 @@ func (p *filterParser) syntax(err error) error {
 	if reason == "EOF" {
 		offset, reason = len(p.text), "it ends within a condition"
 	}
+	if raw := p.rawToken(offset); raw != "" && raw[0] >= '0' && raw[0] <= '9' {
+		reason += ": numbers that are not plain decimals within int64, and times, stand in quotes"
+	}
 	return p.errorf(offset, "%s", reason)
 }
 

@@ -85,6 +85,10 @@ func (p *Plan) resume(t *pageToken) error {
 		p.after = t.place
 		return nil
 	}
+	if p.path.point { // its only row was on the page before
+		p.Access = AccessNone
+		return nil
+	}
 	place := slices.Concat(p.path.prefix, t.place)
 	p.scan = p.path.scanRange()
 	if p.path.reverse {

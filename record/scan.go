@@ -131,9 +131,6 @@ func (x *execution) keys() kv.Range {
 
 func (x *execution) getRow(ctx context.Context, emit func(found) (bool, error)) error {
 	p := x.plan.path
-	if bytes.Compare(x.keys().Lower, p.lower) > 0 { // the only row was on the page before
-		return nil
-	}
 	rec, err := x.reader.Get(ctx, p.lower)
 	if errors.Is(err, kv.ErrNotFound) {
 		return nil
@@ -164,11 +161,7 @@ func (x *execution) scanRows(ctx context.Context, emit func(found) (bool, error)
 // of its row, which are valid during the call.
 func (x *execution) entries(ctx context.Context, emit func(place, pk []byte) (bool, error)) error {
 	p := x.plan.path
-	r := x.keys()
 	if p.point { // a get can ask a Bloom filter, a scan cannot
-		if !bytes.Equal(r.Lower, p.lower) {
-			return nil
-		}
 		owner, err := x.reader.Get(ctx, p.lower)
 		if errors.Is(err, kv.ErrNotFound) {
 			return nil
@@ -179,7 +172,7 @@ func (x *execution) entries(ctx context.Context, emit func(place, pk []byte) (bo
 		_, err = emit(p.lower[len(p.prefix):], owner)
 		return err
 	}
-	for pair, err := range x.reader.Scan(ctx, r) {
+	for pair, err := range x.reader.Scan(ctx, x.keys()) {
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,6 @@ message Thing {
   option (stele.composite_index) = {fields: ["name", "size"]};
   option (stele.composite_index) = {fields: ["tags", "size"]};
   option (stele.composite_index) = {name: "pair", fields: ["color", "maybe"], unique: false};
-  option (stele.composite_index) = {name: "cross", fields: ["tags", "nums"]};
 
   string group = 1 [(stele.key) = true];
   int32 number = 2 [(stele.key) = true];
