@@ -421,14 +421,20 @@ func (db *DB) await(ctx context.Context, ch <-chan struct{}) error {
 // L0 SSTs, and ends all background work. It returns the error that had ended
 // the database before, if one had. Closing twice returns ErrClosed.
 func (db *DB) Close() error {
+	// From closing on no row is added, and the background tasks end once no
+	// frozen memtable is left: the last one must be frozen in the same step.
+	db.writeMu.Lock()
 	db.mu.Lock()
 	if db.state.closing {
 		db.mu.Unlock()
+		db.writeMu.Unlock()
 		return ErrClosed
 	}
 	db.state.closing = true
+	db.freezeLocked()
 	db.broadcastLocked()
 	db.mu.Unlock()
+	db.writeMu.Unlock()
 
 	err := db.FlushMemtable(context.Background())
 	wake(db.flushWake)

@@ -156,6 +156,10 @@ func (db *DB) apply(b *Batch) WriteHandle {
 func (db *DB) freeze() {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	db.freezeLocked()
+}
+
+func (db *DB) freezeLocked() {
 	if db.state.active.Rows() == 0 || db.state.err != nil {
 		return
 	}
