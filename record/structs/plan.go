@@ -1,8 +1,10 @@
 package structs
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -83,10 +85,8 @@ func (p *planner) message(t reflect.Type, hint, path string) *message {
 	if m := p.byType[t]; m != nil {
 		return m
 	}
-	name := camel(t.Name())
-	if name == "" {
-		name = camel(hint)
-	}
+	name, _, _ := strings.Cut(t.Name(), "[") // without type arguments
+	name = camel(cmp.Or(name, hint))
 	if !validName(name) {
 		p.fault(path, "type %s cannot name a message; declare a type with a plain name", t)
 	}
