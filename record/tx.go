@@ -71,9 +71,16 @@ func rawKey(key []byte) error {
 // if it conflicted every time, and kv.ErrUnknownOutcome if the store cannot tell
 // whether the commit took effect. fn must not call Update or Define.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	return db.UpdateWith(ctx, kv.TxOptions{}, fn)
+}
+
+// UpdateWith is Update with options of the store's transaction. After a
+// volatile one, Store().Flush waits until it is durable, and with it all that
+// were committed before.
+func (db *DB) UpdateWith(ctx context.Context, opts kv.TxOptions, fn func(*Tx) error) error {
 	backoff := firstBackoff
 	for attempt := 1; ; attempt++ {
-		err := db.attempt(ctx, fn)
+		err := db.attempt(ctx, opts, fn)
 		if !errors.Is(err, kv.ErrConflict) {
 			return err
 		}
@@ -99,10 +106,10 @@ func (db *DB) wait(ctx context.Context, d time.Duration) error {
 }
 
 // attempt runs fn once.
-func (db *DB) attempt(ctx context.Context, fn func(*Tx) error) error {
+func (db *DB) attempt(ctx context.Context, opts kv.TxOptions, fn func(*Tx) error) error {
 	db.defining.RLock()
 	defer db.defining.RUnlock()
-	tx, err := db.store.Begin(ctx, kv.TxOptions{})
+	tx, err := db.store.Begin(ctx, opts)
 	if err != nil {
 		return err
 	}
