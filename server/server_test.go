@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +33,9 @@ import (
 
 	"github.com/stele-db/stele/kv"
 	"github.com/stele-db/stele/kv/memkv"
+	"github.com/stele-db/stele/kv/slatekv"
 	"github.com/stele-db/stele/record"
+	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/tuple"
 )
 
@@ -193,7 +196,18 @@ func (r *running) checkStatus(what string, err error, code codes.Code, words ...
 }
 
 func TestSeedCalls(t *testing.T) {
-	r := start(t, dogSchema, Options{}, nil)
+	t.Run("memkv", func(t *testing.T) { testSeedCalls(t, memkv.New()) })
+	t.Run("slatekv", func(t *testing.T) {
+		store, err := slatekv.Open(t.Context(), "mem://server/seed", slate.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		testSeedCalls(t, store)
+	})
+}
+
+func testSeedCalls(t *testing.T, store kv.Store) {
+	r := start(t, dogSchema, Options{}, store)
 	r.want("PutDog", `{"pk":"DOG#1","name":"Rover","age":3,"breed":"Golden Retriever"}`, `{}`)
 	r.want("BatchPutDogs", `{"dogs":[{"pk":"DOG#2","name":"Buddy","age":2,"breed":"Labrador"},{"pk":"DOG#3","name":"Max","age":4,"breed":"Poodle"}]}`, `{}`)
 	const first = `{"pk":"DOG#1","name":"Rover","age":3,"breed":"Golden Retriever"},{"pk":"DOG#2","name":"Buddy","age":2,"breed":"Labrador"}`
@@ -299,7 +313,9 @@ func TestIndexes(t *testing.T) {
 		{"GetCowsByMood", `{"eq":"0"}`, "30 200"},
 		{"GetCowsByBornAt", `{"gte":"2020-06-01T00:00:00Z"}`, "30"},
 		{"GetCowsByBornAt", `{"lte":"2021-01-02T04:04:05.5+01:00"}`, "30 7"},
+		{"GetCowsByBornAt", `{"begins_with":""}`, "200 7 30"},
 		{"GetCowsByColors", `{"eq":"red"}`, "7 30"},
+		{"GetCowsByColors", `{"begins_with":""}`, "7 30 200"},
 		{"GetCowsByColors", `{"begins_with":"w"}`, "7"},
 		{"GetCowsByChip", `{"eq":"c3"}`, "200"},
 		{"GetCowsByMilk", `{"eq":"true"}`, "7 200"},
@@ -363,6 +379,31 @@ func TestCompositeKey(t *testing.T) {
 	r.refused("GetVisitsByPk", `{"eq":"a"}`, codes.InvalidArgument, "eq")
 	r.want("DeleteVisitsByPk", `{"gte":"[\"a\",10]"}`, `{}`)
 	r.want("GetVisitsByPk", `{"begins_with":""}`, visits("a9"))
+}
+
+func TestConcurrentCallers(t *testing.T) {
+	r := start(t, farmSchema, Options{}, nil)
+	var wg sync.WaitGroup
+	for caller := range 8 {
+		wg.Go(func() {
+			for i := range 10 {
+				cow := fmt.Sprintf(`{"tag":%d,"name":"caller %d","chip":"%d-%d"}`, 100*caller+i+1, caller, caller, i)
+				if _, err := r.call(t.Context(), "PutCow", cow); err != nil {
+					t.Errorf("put %s: %v", cow, err)
+				}
+				if _, err := r.call(t.Context(), "GetCowsByName", `{"begins_with":"caller"}`); err != nil {
+					t.Errorf("get: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for caller := range 8 {
+		text, err := r.call(t.Context(), "GetCowsByName", fmt.Sprintf(`{"eq":"caller %d"}`, caller))
+		if n := strings.Count(text, `"tag"`); err != nil || n != 10 {
+			t.Errorf("caller %d put 10, found %d, %v", caller, n, err)
+		}
+	}
 }
 
 func TestBadMessages(t *testing.T) {
