@@ -340,7 +340,7 @@ func (c Compare) bind(b *binder, negate bool) (node, error) {
 	case t.op == Ne && f.repeated:
 		return nil, invalidf("field %q is repeated: != is not defined for it; write NOT %s:VALUE", f.name, f.name)
 	case !f.kind.Comparable():
-		return nil, invalidf("field %q is a %s, which cannot be compared; only %s:* can be asked", f.name, f.kind, f.name)
+		return nil, invalidf("field %q is of type %s, which cannot be compared; only %s:* can be asked", f.name, f.kind, f.name)
 	case t.op == Has:
 		t.op = Eq
 	}
@@ -368,7 +368,7 @@ func (c Compare) bind(b *binder, negate bool) (node, error) {
 func convert(f *Field, op Op, v tuple.Value) (tuple.Value, error) {
 	want := valueKind(f.kind)
 	if op == Prefix && want != tuple.KindString && want != tuple.KindBytes {
-		return v, invalidf("field %q is a %s: only strings and bytes have prefixes", f.name, f.kind)
+		return v, invalidf("field %q is of type %s: only strings and bytes have prefixes", f.name, f.kind)
 	}
 	switch {
 	case v.IsNull():
@@ -385,7 +385,7 @@ func convert(f *Field, op Op, v tuple.Value) (tuple.Value, error) {
 		}
 	}
 	if v.Kind() != want {
-		return v, invalidf("field %q is a %s; a %s cannot be compared with it", f.name, f.kind, v.Kind())
+		return v, invalidf("field %q is of type %s; it cannot be compared with a value of type %s", f.name, f.kind, v.Kind())
 	}
 	if x, ok := v.AsFloat64(); ok && x == 0 {
 		v = tuple.Float(0) // -0 is the same condition
@@ -578,10 +578,10 @@ func (n noElement) String() string { return "NOT " + n.test.String() }
 
 func (t *test) String() string {
 	op := t.op
-	if op == Eq && t.field.repeated {
+	if t.field.repeated && (op == Eq || op == Prefix) {
 		op = Has
 	}
-	text := compareText(t.field.name, op, valueText(t.field, op, t.value))
+	text := compareText(t.field.name, op, valueText(t.field, t.op, t.value))
 	switch {
 	case t.negate && op == IsNull:
 		return strings.TrimPrefix(text, "NOT ")

@@ -267,7 +267,7 @@ func (p *filterParser) compare(e *expr.Expr, name string, left, right *expr.Expr
 		return Not{Compare{Field: f.name, Op: IsNull}}, nil
 	}
 	if !f.kind.Comparable() {
-		return nil, p.errorf(p.at(left), "field %q is a %s, which cannot be compared; only %s:* can be asked", f.name, f.kind, f.name)
+		return nil, p.errorf(p.at(left), "field %q is of type %s, which cannot be compared; only %s:* can be asked", f.name, f.kind, f.name)
 	}
 	if op == Ne && f.repeated {
 		return nil, p.errorf(p.at(left), "field %q is repeated: != is not defined for it; write NOT %s:VALUE", f.name, f.name)
@@ -364,7 +364,7 @@ func (p *filterParser) prefix(f *Field, op Op, lit literal) (tuple.Value, bool) 
 // value reads a literal as a value of the field.
 func (p *filterParser) value(f *Field, lit literal) (tuple.Value, error) {
 	wrong := func() error {
-		return p.errorf(lit.offset, "field %q is a %s, which %s is not", f.name, f.kind, shown(lit))
+		return p.errorf(lit.offset, "field %q is of type %s; %s is not", f.name, f.kind, shown(lit))
 	}
 	if lit.number {
 		switch f.kind {

@@ -55,7 +55,7 @@ func orderField(s *Schema, name string) (*Field, error) {
 	case f.repeated:
 		return nil, invalidf("cannot order by field %q: it is repeated", name)
 	case !f.kind.Comparable():
-		return nil, invalidf("cannot order by field %q: it is a %s", name, f.kind)
+		return nil, invalidf("cannot order by field %q: it is of type %s", name, f.kind)
 	}
 	return f, nil
 }

@@ -90,7 +90,7 @@ func (t *Table) keyOf(s *Schema, key tuple.Tuple) ([]byte, error) {
 	}
 	for i, f := range s.key {
 		if v := key[i]; v.Kind() != valueKind(f.kind) {
-			return nil, invalidf("part %q of the primary key is a %s, not a %s", f.name, f.kind, v.Kind())
+			return nil, invalidf("part %q of the primary key is of type %s, not %s", f.name, f.kind, v.Kind())
 		}
 	}
 	row, err := rowKey(t.id, key)
