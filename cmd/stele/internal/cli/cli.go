@@ -30,6 +30,8 @@ type commands struct {
 	Query  queryCmd  `cmd:"" help:"Print the records that match a filter."`
 	Tables tablesCmd `cmd:"" help:"List the tables."`
 	Schema schemaCmd `cmd:"" help:"Print the schemas as .proto."`
+	Create createCmd `cmd:"" help:"Make a gRPC database server of a schema."`
+	Serve  serveCmd  `cmd:"" help:"Serve a schema's database over gRPC."`
 	Slate  slateCmd  `cmd:"" help:"Look at the engine: raw keys and values, manifests, SSTs, the log."`
 
 	Version kong.VersionFlag `help:"Print the version."`
@@ -88,8 +90,12 @@ func run(e *env, args []string) (err error) {
 			err = nil
 		}
 	}()
-	parser, err := kong.New(&commands{},
-		kong.Name("stele"), kong.Description(description),
+	line, err := thisProgram()
+	if err != nil {
+		return err
+	}
+	parser, err := kong.New(line.grammar,
+		kong.Name(line.name), kong.Description(line.description),
 		kong.Writers(e.stdout, e.stderr), kong.Exit(func(int) { panic(exited{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.KindMapper(reflect.String, unmarked{}),
@@ -97,20 +103,19 @@ func run(e *env, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(args) == 0 {
+	if len(args) == 0 && !line.serves {
 		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(markNegative(args))
 	if err != nil {
-		return usage(err)
+		return usage(line.name, err)
 	}
 	parsed.Bind(e)
 	return parsed.Run()
 }
 
 // usage makes a usage error of one of the parser, with the help to read.
-func usage(err error) error {
-	command := "stele"
+func usage(command string, err error) error {
 	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
 		if selected := pe.Context.Selected(); selected != nil {
 			command = selected.FullPath()
