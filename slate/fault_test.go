@@ -1,0 +1,432 @@
+package slate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stele-db/stele/slate"
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/bucket/faulty"
+)
+
+// slow is a bucket in memory whose every request takes d of simulated time.
+func slow(d time.Duration) *faulty.Bucket {
+	b := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
+	b.Add(faulty.Rule{Delay: d})
+	return b
+}
+
+// On a bucket that takes 150 ms a request, a hundred concurrent durable puts
+// share two flushes: the first one's, and all others'.
+func TestDurablePutsShareFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := slow(150 * time.Millisecond)
+		db := open(t, b, slate.Options{})
+		b.ResetStats()
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() { put(t, db, fmt.Sprint(i), "v") })
+		}
+		wg.Wait()
+		took, puts := time.Since(began), b.Stats()[faulty.PutIfAbsent].Requests
+		t.Logf("100 durable puts: %v, %d WAL objects", took, puts)
+		if took > 300*time.Millisecond || puts > 2 {
+			t.Errorf("100 durable puts took %v and %d WAL objects, want two flushes", took, puts)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A single put after a quiet interval takes one request's time, whatever the
+// minimum interval between flushes.
+func TestPutAfterAQuietIntervalDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := slow(30 * time.Millisecond)
+		db := open(t, b, slate.Options{MinFlushInterval: 50 * time.Millisecond})
+		time.Sleep(time.Second)
+		began := time.Now()
+		put(t, db, "k", "v")
+		if took := time.Since(began); took != 30*time.Millisecond {
+			t.Errorf("put took %v, want one request", took)
+		}
+		put(t, db, "k", "w") // right behind: the interval counts from start to start
+		if took := time.Since(began); took != 80*time.Millisecond {
+			t.Errorf("two puts took %v, want the interval and one request", took)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Writers that never ask for durability run on under a small cap: memory stays
+// bounded and nothing deadlocks (which synctest would report).
+func TestVolatileWritersUnderASmallCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := slow(150 * time.Millisecond)
+		db := open(t, b, slate.Options{MaxUnflushedBytes: 8 << 10})
+		began := time.Now()
+		var wg sync.WaitGroup
+		for w := range 4 {
+			wg.Go(func() {
+				for i := range 250 {
+					var batch slate.Batch
+					batch.Put(fmt.Appendf(nil, "%d-%03d", w, i), make([]byte, 100))
+					if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{Volatile: true}); err != nil {
+						t.Errorf("write: %v", err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		t.Logf("1000 rows through a cap of 8 KiB: %v", time.Since(began))
+		large := strings.Repeat("x", 20<<10) // above the cap: admitted alone
+		put(t, db, "large", large)
+		if n := len(drain(t, db.Scan(t.Context(), slate.Range{}))); n != 1001 {
+			t.Errorf("%d rows, want 1001", n)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A writer alone with nothing to do asks the bucket nothing.
+func TestIdleCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := slow(10 * time.Millisecond)
+		db := open(t, b, slate.Options{})
+		put(t, db, "k", "v")
+		time.Sleep(time.Second)
+		b.ResetStats()
+		time.Sleep(time.Hour)
+		for verb, c := range b.Stats() {
+			if c.Requests > 0 {
+				t.Errorf("%d %s in an idle hour", c.Requests, verb)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A writer sleeps while another takes over, moves the log on, and a collector
+// removes the fence. The sleeper's next WAL id is free again, and still its put
+// is not acknowledged.
+func TestSleeperIsFencedAfterTheFenceIsCollected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		sleeper := open(t, b, slate.Options{})
+		put(t, sleeper, "k", "before")
+		time.Sleep(time.Second)
+
+		other := open(t, b, slate.Options{})
+		put(t, other, "k", "theirs")
+		if err := other.FlushMemtable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(301 * time.Second)
+		collectWAL(t, b)
+
+		if err := sleeper.Put(t.Context(), []byte("k"), []byte("lost")); !errors.Is(err, slate.ErrFenced) {
+			t.Errorf("put by the sleeper: %v, want fenced", err)
+		}
+		checkGet(t, other, model{"k": "theirs"}, "k")
+		_ = sleeper.Close()
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// collectWAL deletes what SlateDB's garbage collector would, fences included.
+func collectWAL(t *testing.T, b bucket.Bucket) {
+	t.Helper()
+	m, err := slate.ReadManifest(t.Context(), "db", b, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, err := slate.WALObjects(t.Context(), "db", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		if id < m.ReplayAfterWAL {
+			if err := b.Delete(t.Context(), fmt.Sprintf("db/wal/%020d.sst", id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Requests fail and replies get lost at random: every acknowledged write is
+// there afterwards, and the writer never takes itself for fenced.
+func TestLostRepliesLoseNothing(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			var mu sync.Mutex
+			chance := func(p float64) bool { mu.Lock(); defer mu.Unlock(); return rng.Float64() < p }
+			b := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
+			b.Add(faulty.Rule{
+				Before: func(context.Context, faulty.Request) error {
+					if chance(0.2) {
+						return bucket.ErrUnavailable
+					}
+					return nil
+				},
+				After: func(_ context.Context, _ faulty.Request, err error) error {
+					if chance(0.2) {
+						return bucket.ErrUnavailable
+					}
+					return err
+				},
+			})
+			db := open(t, b, slate.Options{L0Bytes: 300})
+			m := model{}
+			for i := range 60 {
+				k := fmt.Sprint(rng.IntN(20))
+				put(t, db, k, fmt.Sprint(i))
+				m[k] = fmt.Sprint(i)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatalf("close: %v", err)
+			}
+			b.Clear()
+			db = open(t, b, slate.Options{})
+			if got, want := fmt.Sprint(drain(t, db.Scan(t.Context(), slate.Range{}))), fmt.Sprint(m.scan(slate.Range{})); got != want {
+				t.Errorf("seed %d\n got %s\nwant %s", seed, got, want)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Two writers open again and again under faults: what either was told is
+// durable survives, and a stale one is fenced before its next acknowledgement.
+func TestTwoWritersUnderFaults(t *testing.T) {
+	seeds := uint64(200)
+	if testing.Short() {
+		seeds = 30
+	}
+	for seed := range seeds {
+		synctest.Test(t, func(t *testing.T) { raceWriters(t, seed) })
+	}
+}
+
+func raceWriters(t *testing.T, seed uint64) {
+	b := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
+	rng := rand.New(rand.NewPCG(seed, 2))
+	var mu sync.Mutex
+	intn := func(n int) int { mu.Lock(); defer mu.Unlock(); return rng.IntN(n) }
+	b.Add(faulty.Rule{
+		Before: func(context.Context, faulty.Request) error {
+			time.Sleep(time.Duration(intn(40)) * time.Millisecond)
+			if intn(10) == 0 {
+				return bucket.ErrUnavailable
+			}
+			return nil
+		},
+		After: func(_ context.Context, _ faulty.Request, err error) error {
+			if intn(10) == 0 {
+				return bucket.ErrUnavailable
+			}
+			return err
+		},
+	})
+	acked := make([]map[string]bool, 2)
+	var wg sync.WaitGroup
+	for w := range 2 {
+		acked[w] = map[string]bool{}
+		wg.Go(func() {
+			for life := range 4 {
+				db, err := slate.Open(t.Context(), "db", b, slate.Options{L0Bytes: 200, CompactL0: 3})
+				if errors.Is(err, slate.ErrFenced) {
+					continue
+				}
+				if err != nil {
+					t.Errorf("seed %d: open: %v", seed, err)
+					return
+				}
+				for i := range 15 {
+					k := fmt.Sprintf("%d-%d-%02d", w, life, i)
+					err := db.Put(t.Context(), []byte(k), []byte(k))
+					if err == nil {
+						acked[w][k] = true
+						continue
+					}
+					if !errors.Is(err, slate.ErrFenced) {
+						t.Errorf("seed %d: put: %v", seed, err)
+					}
+					break
+				}
+				if err := db.Close(); err != nil && !errors.Is(err, slate.ErrFenced) {
+					t.Errorf("seed %d: close: %v", seed, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.Clear()
+	db := open(t, b, slate.Options{})
+	have := map[string]bool{}
+	for _, kv := range drain(t, db.Scan(t.Context(), slate.Range{})) {
+		k, _, _ := strings.Cut(kv, "=")
+		have[k] = true
+	}
+	for _, keys := range acked {
+		for k := range keys {
+			if !have[k] {
+				t.Errorf("seed %d: acknowledged write %s is gone", seed, k)
+			}
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// When a collector removes what a reader's view needs, a get moves on to the
+// newest state and a scan says to run it again.
+func TestReaderSurvivesCollection(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	db := open(t, b, slate.Options{CompactL0: -1})
+	for i := range 3 {
+		put(t, db, fmt.Sprint(i), "v")
+		if err := db.FlushMemtable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, err := slate.ReadManifest(t.Context(), "db", b, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readers := make([]*slate.Reader, 2)
+	for i := range readers {
+		if readers[i], err = slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{CacheBytes: -1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range old.L0 {
+		if err := b.Delete(t.Context(), "db/compacted/"+s.ID+".sst"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkGet(t, readers[0], model{"1": "v"}, "1")
+	for _, err = range readers[1].Scan(t.Context(), slate.Range{}) {
+		if err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, slate.ErrUnavailable) {
+		t.Errorf("scan over a collected view: %v, want unavailable", err)
+	}
+	if got := drain(t, readers[1].Scan(t.Context(), slate.Range{})); len(got) != 3 {
+		t.Errorf("the scan run again: %v", got)
+	}
+}
+
+// An SST missing from the latest manifest, an object missing from the log, a
+// truncated one: corruption, by name.
+func TestMissingAndTruncatedObjects(t *testing.T) {
+	fill := func(t *testing.T) (bucket.Bucket, *slate.ManifestInfo) {
+		b := bucket.NewInMemBucket()
+		db := open(t, b, slate.Options{})
+		put(t, db, "a", "1")
+		if err := db.FlushMemtable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		put(t, db, "b", "2")
+		put(t, db, "c", "3")
+		m, err := slate.ReadManifest(t.Context(), "db", b, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b, m
+	}
+	wantCorrupt := func(t *testing.T, what string, err error, object string) {
+		t.Helper()
+		if !errors.Is(err, slate.ErrCorrupt) || !strings.Contains(err.Error(), object) {
+			t.Errorf("%s: %v, want corruption of %s", what, err, object)
+		}
+	}
+	t.Run("missing SST", func(t *testing.T) {
+		b, m := fill(t)
+		if err := b.Delete(t.Context(), "db/compacted/"+m.L0[0].ID+".sst"); err != nil {
+			t.Fatal(err)
+		}
+		db := open(t, b, slate.Options{})
+		_, err := db.Get(t.Context(), []byte("a"))
+		wantCorrupt(t, "get", err, "compacted/")
+	})
+	t.Run("missing WAL object", func(t *testing.T) {
+		b, m := fill(t)
+		gone := fmt.Sprintf("db/wal/%020d.sst", m.ReplayAfterWAL+1)
+		if err := b.Delete(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		_, err := slate.Open(t.Context(), "db", b, slate.Options{})
+		wantCorrupt(t, "open", err, gone)
+	})
+	t.Run("truncated WAL object", func(t *testing.T) {
+		b, m := fill(t)
+		name := fmt.Sprintf("db/wal/%020d.sst", m.ReplayAfterWAL+1)
+		data, err := b.Get(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Put(t.Context(), name, data[:len(data)-7]); err != nil {
+			t.Fatal(err)
+		}
+		_, err = slate.Open(t.Context(), "db", b, slate.Options{})
+		wantCorrupt(t, "open", err, name)
+		_, err = slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{})
+		wantCorrupt(t, "open reader", err, name)
+	})
+}
+
+// A manifest of a newer format is refused, and nothing is written.
+func TestNewerFormatIsRefused(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	if err := open(t, b, slate.Options{}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := slate.ReadManifest(t.Context(), "db", b, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := b.Get(t.Context(), fmt.Sprintf("db/manifest/%020d.manifest", m.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[0], data[1] = 0, 9
+	if err := b.Put(t.Context(), fmt.Sprintf("db/manifest/%020d.manifest", m.ID+1), data); err != nil {
+		t.Fatal(err)
+	}
+	before := count(t, b, "")
+	_, err = slate.Open(t.Context(), "db", b, slate.Options{})
+	_, readErr := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{})
+	if !errors.Is(err, slate.ErrNewerFormat) || !errors.Is(readErr, slate.ErrNewerFormat) {
+		t.Errorf("open: %v; reader: %v; want newer format", err, readErr)
+	}
+	if n := count(t, b, ""); n != before {
+		t.Errorf("%d objects became %d", before, n)
+	}
+}
