@@ -127,7 +127,7 @@ func (b *dirBucket) PutIfAbsent(ctx context.Context, key string, body []byte, to
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp) //nolint:errcheck // the sweep takes what stays
+	defer os.Remove(temp) // the sweep takes what stays
 	if err := b.tokens.remember(temp, token); err != nil {
 		return b.failOS(verb, key, err)
 	}
@@ -199,7 +199,7 @@ func (b *dirBucket) writeTemp(verb, key, path string, body []byte) (temp string,
 	}
 	if err := b.ensureDir(filepath.Dir(path)); err != nil {
 		kind := kindOf(err)
-		if kind == ErrNotFound { // removed by another hand meanwhile
+		if errors.Is(kind, ErrNotFound) { // removed by another hand meanwhile
 			b.forget()
 			kind = ErrUnavailable
 		}
@@ -266,7 +266,7 @@ func (b *dirBucket) tryLink() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // the sweep takes what stays
+	defer os.Remove(f.Name()) // the sweep takes what stays
 	info, err := f.Stat()
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -276,7 +276,7 @@ func (b *dirBucket) tryLink() (time.Time, error) {
 	}
 	linked := f.Name() + ".link"
 	if err := os.Link(f.Name(), linked); err != nil {
-		if kindOf(err) == ErrUnavailable && !noLinks(err) {
+		if errors.Is(kindOf(err), ErrUnavailable) && !noLinks(err) {
 			return time.Time{}, err
 		}
 		b.unfit = b.fail("open for writing", "", ErrUnsupported,
@@ -425,7 +425,7 @@ func (b *dirBucket) Get(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	return b.readAt("get", key, f, 0, size)
 }
 
@@ -438,7 +438,7 @@ func (b *dirBucket) GetRange(ctx context.Context, key string, offset, length int
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	if offset > size {
 		return nil, b.fail(verb, key, ErrInvalid, fmt.Errorf("offset %d lies beyond the object's %d bytes", offset, size))
 	}
@@ -448,7 +448,7 @@ func (b *dirBucket) GetRange(ctx context.Context, key string, offset, length int
 // readAt reads exactly n bytes: objects never change while they are open.
 func (b *dirBucket) readAt(verb, key string, f *os.File, offset, n int64) ([]byte, error) {
 	buf := make([]byte, n)
-	if _, err := f.ReadAt(buf, offset); err != nil && !(errors.Is(err, io.EOF) && n == 0) {
+	if _, err := f.ReadAt(buf, offset); err != nil && (n > 0 || !errors.Is(err, io.EOF)) {
 		return nil, b.failRead(verb, key, err)
 	}
 	return buf, nil

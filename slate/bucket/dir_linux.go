@@ -22,7 +22,7 @@ func fsName(path string) string {
 	if err := syscall.Statfs(path, &st); err != nil {
 		return ""
 	}
-	kind := int64(uint32(st.Type)) //nolint:unconvert // the type differs by architecture
+	kind := int64(uint32(st.Type)) // the type differs by architecture
 	if name, ok := fsNames[kind]; ok {
 		return fmt.Sprintf(" (%s)", name)
 	}

@@ -79,9 +79,9 @@ func openRegistered(ctx context.Context, scheme, rawURL string, fail func(kind, 
 	open := registry.schemes[scheme]
 	registry.mu.Unlock()
 	if open == nil {
-		hint := fmt.Errorf("no driver for %s:", scheme)
+		hint := fmt.Errorf("no driver for %s URLs", scheme)
 		if pkg, ok := driverPackages[scheme]; ok {
-			hint = fmt.Errorf("no driver for %s: add `import _ %q`", scheme, pkg)
+			hint = fmt.Errorf("no driver for %s URLs: add `import _ %q`", scheme, pkg)
 		}
 		return nil, "", fail(ErrUnsupported, hint)
 	}

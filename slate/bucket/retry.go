@@ -128,7 +128,7 @@ func (r *retrier) do(ctx context.Context, fn func() error) error {
 			return fmt.Errorf("gave up after %d attempts: %w", attempt, err)
 		}
 		if werr := r.wait(ctx, attempt); werr != nil {
-			return fmt.Errorf("%w while the bucket was unavailable (%v)", werr, err)
+			return fmt.Errorf("%w while the bucket was unavailable (%s)", werr, err.Error())
 		}
 	}
 }
@@ -173,9 +173,9 @@ func (r *retrier) fail(verb, key string, kind, err error) error {
 // last attempt's: who sees ErrUnavailable would send the put again.
 func (r *retrier) unknown(verb, key string, attempts int, last, ctxErr error) error {
 	if ctxErr != nil {
-		return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("%w after %d attempts (%v)", ctxErr, attempts, last))
+		return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("%w after %d attempts (%s)", ctxErr, attempts, last.Error()))
 	}
-	return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("%d attempts (%v)", attempts, last))
+	return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("%d attempts (%s)", attempts, last.Error()))
 }
 
 func (r *retrier) PutIfAbsent(ctx context.Context, key string, body []byte, token string) error {
@@ -193,7 +193,7 @@ func (r *retrier) PutIfAbsent(ctx context.Context, key string, body []byte, toke
 	case errors.Is(err, ErrExists):
 		return r.settle(ctx, verb, key, token, err)
 	default: // refused now, but an attempt before may have been accepted
-		return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("an attempt got no answer, then: %v", err))
+		return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("an attempt got no answer, then: %s", err.Error()))
 	}
 }
 
@@ -206,9 +206,9 @@ func (r *retrier) settle(ctx context.Context, verb, key, token string, exists er
 	o, err := r.Head(ctx, key)
 	if err != nil {
 		if cerr := ctx.Err(); cerr != nil {
-			return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("%w (%v)", cerr, err))
+			return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("%w (%s)", cerr, err.Error()))
 		}
-		return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("an attempt got no answer, and the token cannot be read (%v)", err))
+		return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("an attempt got no answer, and the token cannot be read (%s)", err.Error()))
 	}
 	if o.Token == token {
 		return nil
@@ -222,7 +222,7 @@ func (r *retrier) PutIfMatch(ctx context.Context, key string, body []byte, tag s
 	if err == nil || !lost || errors.Is(err, ErrUnknownOutcome) {
 		return err
 	}
-	return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("an attempt got no answer, then: %v", err))
+	return r.fail(verb, key, ErrUnknownOutcome, fmt.Errorf("an attempt got no answer, then: %s", err.Error()))
 }
 
 func (r *retrier) Put(ctx context.Context, key string, body []byte) error {
@@ -271,7 +271,7 @@ func (r *retrier) List(ctx context.Context, prefix, after string) iter.Seq2[Obje
 				if werr == nil {
 					continue
 				}
-				failed = fmt.Errorf("%w while the bucket was unavailable (%v)", werr, failed)
+				failed = fmt.Errorf("%w while the bucket was unavailable (%s)", werr, failed.Error())
 			}
 			yield(Object{}, failed)
 			return

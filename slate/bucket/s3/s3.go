@@ -134,7 +134,7 @@ func (b *s3Bucket) PutIfMatch(ctx context.Context, key string, body []byte, tag 
 		return nil
 	}
 	kind, cause := sort(err)
-	if statusOf(err) == http.StatusPreconditionFailed || kind == bucket.ErrNotFound {
+	if statusOf(err) == http.StatusPreconditionFailed || errors.Is(kind, bucket.ErrNotFound) {
 		return b.failAs(verb, key, bucket.ErrChanged, cause)
 	}
 	return b.failPut(ctx, verb, key, err)
@@ -156,7 +156,7 @@ func (b *s3Bucket) Put(ctx context.Context, key string, body []byte) error {
 
 // failPut is fail for puts, to which 404 can only mean the bucket.
 func (b *s3Bucket) failPut(ctx context.Context, verb, key string, err error) error {
-	if kind, cause := sort(err); kind == bucket.ErrNotFound && ctx.Err() == nil {
+	if kind, cause := sort(err); errors.Is(kind, bucket.ErrNotFound) && ctx.Err() == nil {
 		return b.failAs(verb, key, bucket.ErrInvalid, cause)
 	}
 	return b.fail(ctx, verb, key, err)
@@ -176,7 +176,7 @@ func (b *s3Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 
 // readBody reads at most limit bytes of a reply that announced size bytes.
 func (b *s3Bucket) readBody(ctx context.Context, verb, key string, r io.ReadCloser, size, limit int64) ([]byte, error) {
-	defer r.Close() //nolint:errcheck // nothing was written
+	defer r.Close()
 	var buf bytes.Buffer
 	buf.Grow(int(min(max(size, 0), limit, maxPrealloc)) + bytes.MinRead)
 	n, err := io.Copy(&buf, io.LimitReader(r, limit))
@@ -329,7 +329,7 @@ func (b *s3Bucket) Delete(ctx context.Context, key string) error {
 	if err == nil {
 		return nil
 	}
-	if kind, _ := sort(err); kind == bucket.ErrNotFound && ctx.Err() == nil {
+	if kind, _ := sort(err); errors.Is(kind, bucket.ErrNotFound) && ctx.Err() == nil {
 		return nil
 	}
 	return b.fail(ctx, verb, key, err)
