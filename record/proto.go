@@ -104,11 +104,15 @@ func parse(ctx context.Context, filename string, read func(string) (string, erro
 	return files[0], nil, nil
 }
 
-// resolver finds imports: the options are built in, whatever lies at their path.
+// resolver finds imports. The options and the files of google/protobuf are built
+// in, whatever lies at their paths.
 func resolver(read func(string) (string, error)) func(string) (protocompile.SearchResult, error) {
 	return func(name string) (protocompile.SearchResult, error) {
 		if name == optionsPath {
 			return protocompile.SearchResult{Desc: stelepb.File_stele_options_proto}, nil
+		}
+		if builtIn(name) {
+			return protocompile.SearchResult{}, fs.ErrNotExist // the standard imports come next
 		}
 		text, err := read(name)
 		if err != nil {

@@ -200,7 +200,7 @@ type Table struct {
 	// Indexes that were dropped.
 	FormerIndexes []*FormerIndex `protobuf:"bytes,6,rep,name=former_indexes,json=formerIndexes,proto3" json:"former_indexes,omitempty"`
 	// Fields that an earlier version had and the current one has not. Their
-	// numbers may come back only as what they were.
+	// numbers are never used again.
 	FormerFields []*FormerField `protobuf:"bytes,7,rep,name=former_fields,json=formerFields,proto3" json:"former_fields,omitempty"`
 	// What only program code can compute. Whoever does not have all of it must
 	// not write this table.

@@ -11,7 +11,6 @@ import (
 	_ "github.com/bufbuild/protocompile"
 	_ "github.com/google/flatbuffers/go"
 	_ "github.com/jedib0t/go-pretty/v6/table"
-	_ "github.com/jhump/protoreflect/desc/protoprint"
 	_ "github.com/johannesboyne/gofakes3"
 	_ "github.com/johannesboyne/gofakes3/backend/s3mem"
 	_ "github.com/klauspost/compress/snappy"
