@@ -275,7 +275,7 @@ func (c *comparison) indexed(before, after *Schema, old, now *Field) {
 		return
 	}
 	switch {
-	case old.repeated != now.repeated:
+	case !old.repeated && now.repeated:
 		c.add(now.fd, "field %q was %s and would be %s: that is possible only while it has no index; drop the index first", now.name, typeName(old.fd), typeName(now.fd))
 	case old.optional != now.optional:
 		c.add(now.fd, "field %q %s: that would change what rows without it have in the index; drop the index first", now.name, presenceChange(now))
