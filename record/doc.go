@@ -53,4 +53,20 @@
 // can read them without this program.
 //
 // Keys are laid out as described at [Format].
+//
+// # Rows and queries
+//
+// [Table.Insert], [Table.Put], [Table.Update] and [Table.Delete] write rows in a
+// transaction of [DB.Update], each with its index entries: both change together
+// or not at all. A write that is refused changes nothing, so that the others of
+// its transaction can go on; many rows in one transaction cost as much each as
+// one alone.
+//
+// A [Query] is a condition, an order and a limit. The planner chooses one range
+// of keys, of the rows or of one index: the longest run of parts that the
+// condition fixes, then one range; what the range does not hold is tested on the
+// record's bytes. [Table.Explain] shows the plan, which depends on the schema
+// alone. An order that neither the primary key nor an index has is refused,
+// unless a limit bounds the memory that it takes. [ParseFilter] reads conditions
+// from text, and [VerifyTable] checks that rows and entries agree.
 package record

@@ -16,7 +16,7 @@ import (
 
 // Limits of filters: they come from strangers.
 const (
-	maxFilterBytes = 64 << 10
+	maxFilterBytes = 32 << 10
 	maxFilterDepth = 100 // of parentheses
 )
 

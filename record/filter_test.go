@@ -121,8 +121,8 @@ func TestParseFilterErrors(t *testing.T) {
 		{`size = = 1`, `filter, column 8: unexpected token =`},
 		{"name = \"\xff\"", `filter, column `},
 		{strings.Repeat("(", 101) + "flag" + strings.Repeat(")", 101), `filter, column 101: more than 100 parentheses`},
-		{strings.Repeat("f(", 60000), `bytes, of at most 65536`},
-		{strings.Repeat("-", 60000), `filter, column `},
+		{strings.Repeat("f(", 60000), `bytes, of at most 32768`},
+		{strings.Repeat("-", 30000), `filter, column `},
 	}
 	for _, test := range tests {
 		_, err := record.ParseFilter(s, test.text)

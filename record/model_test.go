@@ -11,14 +11,34 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stele-db/stele/kv"
+	"github.com/stele-db/stele/kv/memkv"
+	"github.com/stele-db/stele/kv/slatekv"
 	"github.com/stele-db/stele/record"
+	"github.com/stele-db/stele/slate"
+	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/tuple"
 )
 
 // TestModel runs random writes and queries against a table and a slice of rows,
 // and demands equal answers by every path there is.
 func TestModel(t *testing.T) {
-	db, tables := newTables(t, thingProto)
+	testModel(t, memkv.New())
+}
+
+// TestModelOnEngine is TestModel on the engine over a memory bucket, with
+// memtables and blocks so small that every row soon lies in SSTs.
+func TestModelOnEngine(t *testing.T) {
+	store, err := slatekv.OpenBucket(t.Context(), "db", bucket.NewInMemBucket(), slate.Options{
+		L0Bytes: 4096, MaxUnflushedBytes: 16384, MaxSSTBytes: 4096, BlockBytes: 1024, MinFilterKeys: 1, MaxBatchBytes: 8 << 20,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testModel(t, store)
+}
+
+func testModel(t *testing.T, store kv.Store) {
+	db, tables := openTables(t, store, thingProto)
 	table := tables[0]
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{db: db, table: table, rows: map[string]thing{}}

@@ -136,6 +136,9 @@ func (t *Table) writeRow(ctx context.Context, tx *Tx, s *Schema, verb string, ke
 	case verb == "update" && old == nil:
 		return kv.ErrNotFound
 	}
+	if old != nil && bytes.Equal(old, rec) { // so are its entries
+		return tx.tx.Put(row, rec)
+	}
 	pk := row[len(rowPrefix(t.id)):]
 	tx.maker.reset()
 	tx.before = tx.before[:0]
