@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +54,25 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PACKAGES", packages)
 			env.Setenv("DB", "file://./db")
-			return nil
+			return os.WriteFile(filepath.Join(env.WorkDir, "cut.gz"), cutShort(t), 0o644)
 		},
 	})
+}
+
+// cutShort returns the greater part of a gzip file of 2,000 dogs: a file that
+// can be read so far, and no further.
+func cutShort(t *testing.T) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	z := gzip.NewWriter(&buf)
+	for i := range 2000 {
+		// Hashes do not compress, so the cut falls between lines far apart.
+		if _, err := fmt.Fprintf(z, "{\"pk\":\"%05d\",\"name\":\"%x\"}\n", i, sha256.Sum256([]byte{byte(i), byte(i >> 8)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()[:buf.Len()*9/10]
 }

@@ -32,7 +32,7 @@ type input struct {
 
 	file   *os.File
 	read   atomic.Int64  // bytes of the file read so far, for the progress bar
-	unzip  func() error  // frees the decompressor
+	unzip  func()        // frees the decompressor; its errors were read errors before
 	lines  *bufio.Reader // uncompressed
 	offset int64         // in the uncompressed bytes, after the last line
 	number int64         // of the last line, from 1
@@ -79,20 +79,20 @@ func (in *input) begin(r io.Reader) error {
 	if err != nil && err != io.EOF {
 		return err
 	}
-	in.lines, in.unzip = raw, func() error { return nil }
+	in.lines, in.unzip = raw, func() {}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(raw)
 		if err != nil {
 			return err
 		}
-		in.lines, in.unzip = bufio.NewReaderSize(z, 256<<10), z.Close
+		in.lines, in.unzip = bufio.NewReaderSize(z, 256<<10), func() { _ = z.Close() }
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(raw, zstd.WithDecoderMaxMemory(1<<30))
 		if err != nil {
 			return err
 		}
-		in.lines, in.unzip = bufio.NewReaderSize(z, 256<<10), func() error { z.Close(); return nil }
+		in.lines, in.unzip = bufio.NewReaderSize(z, 256<<10), z.Close
 	}
 	if bom, err := in.lines.Peek(3); err == nil && bytes.Equal(bom, []byte{0xef, 0xbb, 0xbf}) {
 		n, err := in.lines.Discard(3)
@@ -162,10 +162,11 @@ func (in *input) failed(err error) error {
 }
 
 func (in *input) close() error {
+	in.unzip()
 	if in.file == nil {
-		return in.unzip()
+		return nil
 	}
-	return errors.Join(in.unzip(), in.file.Close())
+	return in.file.Close()
 }
 
 // counter counts what is read.
