@@ -147,7 +147,7 @@ func (s *Server) reflect() error {
 	}
 	opts := reflection.ServerOptions{Services: s.grpc, DescriptorResolver: resolvers{files, protoregistry.GlobalFiles}}
 	reflectionv1.RegisterServerReflectionServer(s.grpc, reflection.NewServerV1(opts))
-	reflectionv1alpha.RegisterServerReflectionServer(s.grpc, reflection.NewServer(opts)) //nolint:staticcheck // older clients speak nothing else
+	reflectionv1alpha.RegisterServerReflectionServer(s.grpc, reflection.NewServer(opts)) // older clients speak nothing else
 	return nil
 }
 

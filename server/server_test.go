@@ -656,11 +656,11 @@ func TestReflection(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	old, err := reflectionv1alpha.NewServerReflectionClient(r.conn).ServerReflectionInfo(ctx) //nolint:staticcheck // what older clients speak
+	old, err := reflectionv1alpha.NewServerReflectionClient(r.conn).ServerReflectionInfo(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Send(&reflectionv1alpha.ServerReflectionRequest{MessageRequest: &reflectionv1alpha.ServerReflectionRequest_ListServices{}}); err != nil { //nolint:staticcheck // as above
+	if err := old.Send(&reflectionv1alpha.ServerReflectionRequest{MessageRequest: &reflectionv1alpha.ServerReflectionRequest_ListServices{}}); err != nil { //nolint:staticcheck // what older clients speak
 		t.Fatal(err)
 	}
 	if reply, err := old.Recv(); err != nil || len(reply.GetListServicesResponse().GetService()) != 4 { //nolint:staticcheck // as above
@@ -703,11 +703,13 @@ func TestHealthAndShutdown(t *testing.T) {
 	}
 }
 
-// slowStore blocks scans of its snapshots until their context ends, once told.
+// slowStore blocks reads of its snapshots until it is told to go on, or their
+// context ends.
 type slowStore struct {
 	kv.Store
 	begun chan struct{} // receives when a scan has begun
 	ended chan error    // receives the scan's context error
+	goOn  chan struct{} // when closed, scans go on
 	fail  error         // if set, scans fail so at once
 }
 
@@ -722,11 +724,20 @@ type slowSnapshot struct {
 }
 
 func (s slowSnapshot) Get(ctx context.Context, key []byte) ([]byte, error) {
-	return nil, s.store.wait(ctx)
+	if err := s.store.wait(ctx); err != nil {
+		return nil, err
+	}
+	return s.Snapshot.Get(ctx, key)
 }
 
-func (s slowSnapshot) Scan(ctx context.Context, _ kv.Range) iter.Seq2[kv.Pair, error] {
-	return func(yield func(kv.Pair, error) bool) { yield(kv.Pair{}, s.store.wait(ctx)) }
+func (s slowSnapshot) Scan(ctx context.Context, r kv.Range) iter.Seq2[kv.Pair, error] {
+	return func(yield func(kv.Pair, error) bool) {
+		if err := s.store.wait(ctx); err != nil {
+			yield(kv.Pair{}, err)
+			return
+		}
+		s.Snapshot.Scan(ctx, r)(yield)
+	}
 }
 
 func (s *slowStore) wait(ctx context.Context) error {
@@ -734,9 +745,13 @@ func (s *slowStore) wait(ctx context.Context) error {
 		return s.fail
 	}
 	s.begun <- struct{}{}
-	<-ctx.Done()
-	s.ended <- ctx.Err()
-	return ctx.Err()
+	select {
+	case <-s.goOn:
+		return nil
+	case <-ctx.Done():
+		s.ended <- ctx.Err()
+		return ctx.Err()
+	}
 }
 
 func TestCancellationReachesTheStore(t *testing.T) {
@@ -762,6 +777,33 @@ func TestCancellationReachesTheStore(t *testing.T) {
 	<-store.begun
 	if err := <-store.ended; err == nil {
 		t.Error("the deadline did not reach the store")
+	}
+}
+
+func TestShutdownWaitsForAnswers(t *testing.T) {
+	store := &slowStore{Store: memkv.New(), begun: make(chan struct{}, 2), ended: make(chan error, 1), goOn: make(chan struct{})}
+	r := start(t, dogSchema, Options{}, store)
+	r.want("PutDog", `{"pk":"a"}`, `{}`)
+	result := make(chan string, 1)
+	go func() {
+		reply, err := r.call(t.Context(), "GetDogsByPk", `{"begins_with":""}`)
+		result <- fmt.Sprint(reply, err)
+	}()
+	<-store.begun
+	down := make(chan error, 1)
+	go func() { down <- r.srv.Shutdown(t.Context()) }()
+	<-r.srv.draining
+	select {
+	case err := <-down:
+		t.Errorf("shut down before the answer: %v", err)
+	default:
+	}
+	close(store.goOn)
+	if got := <-result; got != `{"dogs":[{"pk":"a"}]}<nil>` {
+		t.Errorf("the request under way got %s", got)
+	}
+	if err := <-down; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -109,11 +109,10 @@ func TestListRoundTrip(t *testing.T) {
 func TestListLimit(t *testing.T) {
 	rec := []byte(strings.Repeat("x", 98)) // 100 bytes in the list
 	l := list{limit: 250}
-	if !l.add(rec) || !l.add(rec) {
-		t.Fatal("refused under the limit")
-	}
-	if l.add(rec) {
-		t.Fatal("went over the limit")
+	for i, want := range []bool{true, true, false, false} {
+		if l.add(rec) != want {
+			t.Fatalf("record %d: added %t, want %t", i, !want, want)
+		}
 	}
 	if n := l.message().Len(); n != 200 {
 		t.Errorf("the list has %d bytes, want 200", n)

@@ -144,7 +144,7 @@ func readEmbedded() (e embedded, found bool, err error) {
 		return e, found, err
 	}
 	if err := json.Unmarshal(payload, &e); err != nil {
-		return e, true, fmt.Errorf("%w: %v", bundle.ErrDamaged, err)
+		return e, true, fmt.Errorf("%w: %w", bundle.ErrDamaged, err)
 	}
 	return e, true, nil
 }
