@@ -200,23 +200,32 @@ func (t *Table) findSplice(key []byte, seq uint64, before *[maxHeight]uint32) {
 
 // seekLT returns the last node before (key, seq), 0 if there is none.
 func (t *Table) seekLT(key []byte, seq uint64) Ref {
-	pre := prefix(key)
-	at := uint32(0)
-	for level := int(t.height.Load()) - 1; level >= 0; level-- {
-		for {
-			next := t.next(at, level)
-			if next == 0 || !t.less(next, key, pre, seq) {
-				break
-			}
-			at = next
-		}
-	}
-	return at
+	before, _ := t.seek(key, seq)
+	return before
 }
 
 // seekGE returns the first node at or after (key, seq), 0 if there is none.
 func (t *Table) seekGE(key []byte, seq uint64) Ref {
-	return t.next(t.seekLT(key, seq), 0)
+	_, after := t.seek(key, seq)
+	return after
+}
+
+// seek returns the last node before (key, seq) and the first at or after it, 0
+// where there is none. The second is the one that the search compared: to load
+// it again from the first would return a smaller one that the writer has just
+// put between the two.
+func (t *Table) seek(key []byte, seq uint64) (before, after Ref) {
+	pre := prefix(key)
+	for level := int(t.height.Load()) - 1; level >= 0; level-- {
+		for {
+			after = t.next(before, level)
+			if after == 0 || !t.less(after, key, pre, seq) {
+				break
+			}
+			before = after
+		}
+	}
+	return before, after
 }
 
 func (t *Table) randomHeight() int {

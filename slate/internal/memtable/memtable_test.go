@@ -150,3 +150,33 @@ func BenchmarkAdd(b *testing.B) {
 		}
 	}
 }
+
+// TestGetBesideSmallerKeys: a row that is there is found while the writer adds
+// rows right before it.
+func TestGetBesideSmallerKeys(t *testing.T) {
+	table := New(1)
+	last := []byte("z")
+	table.Add(&format.Row{Key: last, Kind: format.Value, Seq: 1})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range uint64(300_000) {
+			table.Add(&format.Row{Key: fmt.Appendf(nil, "k%08d", i), Kind: format.Value, Seq: i + 2})
+		}
+	}()
+	var row format.Row
+	for {
+		if !table.Get(last, 1, &row) {
+			t.Fatal("the row was not found")
+		}
+		it := table.Iter(last, nil, false)
+		if r, _ := it.Next(t.Context()); r == nil || !bytes.Equal(r.Key, last) {
+			t.Fatalf("a scan from %q began with %v", last, r)
+		}
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
