@@ -23,7 +23,7 @@ func show(ctx context.Context, r stele.Reader, q stele.Query[Package]) {
 
 func ExampleTable_Where() {
 	ctx := context.Background()
-	db := openPackages(ctx, "where")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	show(ctx, db, Packages.Where(PackageSection.Eq("shells")))
@@ -39,7 +39,7 @@ func ExampleTable_Where() {
 
 func ExampleField_Has() {
 	ctx := context.Background()
-	db := openPackages(ctx, "has")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	show(ctx, db, Packages.Where(PackageDepends.Has("libc6")))
@@ -51,7 +51,7 @@ func ExampleField_Has() {
 
 func ExampleField_HasPrefix() {
 	ctx := context.Background()
-	db := openPackages(ctx, "prefix")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	show(ctx, db, Packages.Where(PackageSection.HasPrefix("sh")))
@@ -61,7 +61,7 @@ func ExampleField_HasPrefix() {
 
 func ExampleField_In() {
 	ctx := context.Background()
-	db := openPackages(ctx, "in")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	show(ctx, db, Packages.Where(PackageSize.In(191, 522, 1)))
@@ -73,7 +73,7 @@ func ExampleField_In() {
 // from it.
 func ExampleField_IsNull() {
 	ctx := context.Background()
-	db := openPackages(ctx, "null")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	note := "the one true shell"
@@ -89,7 +89,7 @@ func ExampleField_IsNull() {
 
 func ExampleOr() {
 	ctx := context.Background()
-	db := openPackages(ctx, "or")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	big := PackageSize.Gt(5000)
@@ -107,7 +107,7 @@ func ExampleOr() {
 // the order of the second.
 func ExampleNewIndex2() {
 	ctx := context.Background()
-	db := openPackages(ctx, "index2")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	show(ctx, db, Packages.Where(PackageSectionSize.Prefix("shells")).Using(PackageSectionSize))
@@ -121,7 +121,7 @@ func ExampleNewIndex2() {
 
 func ExampleQuery_First() {
 	ctx := context.Background()
-	db := openPackages(ctx, "first")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	p, err := Packages.Where(PackageSHA.Eq("e4")).First(ctx, db)
@@ -135,7 +135,7 @@ func ExampleQuery_First() {
 
 func ExampleQuery_Explain() {
 	ctx := context.Background()
-	db := openPackages(ctx, "explain")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	plan, err := Packages.Where(PackageSection.Eq("web"), PackageDepends.Has("libpcre2")).Using(PackageSection).Explain(db)

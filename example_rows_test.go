@@ -10,7 +10,7 @@ import (
 
 func ExampleTable_Insert() {
 	ctx := context.Background()
-	db := openPackages(ctx, "insert")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	err := Packages.Insert(ctx, db, &Package{Name: "bash"})
@@ -27,7 +27,7 @@ func ExampleTable_Insert() {
 
 func ExampleTable_Put() {
 	ctx := context.Background()
-	db := openPackages(ctx, "put")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	// Put replaces the whole row, and its index entries with it.
@@ -44,7 +44,7 @@ func ExampleTable_Put() {
 
 func ExampleTable_Update() {
 	ctx := context.Background()
-	db := openPackages(ctx, "update")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	err := Packages.Update(ctx, db, &Package{Name: "fish", Section: "shells"})
@@ -55,7 +55,7 @@ func ExampleTable_Update() {
 
 func ExampleTable_Get() {
 	ctx := context.Background()
-	db := openPackages(ctx, "get")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	p, err := Packages.Get(ctx, db, "bash")
@@ -69,7 +69,7 @@ func ExampleTable_Get() {
 
 func ExampleTable_Delete() {
 	ctx := context.Background()
-	db := openPackages(ctx, "delete")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	fmt.Println(Packages.Delete(ctx, db, "bash"))
@@ -94,7 +94,7 @@ func ExampleTable_compositeKey() {
 	order := stele.FieldOf[int64](lines, "order")
 
 	ctx := context.Background()
-	db, err := stele.Open(ctx, "mem://composite/app", stele.Options{Tables: []stele.Model{lines}})
+	db, err := stele.Open(ctx, memURL(), stele.Options{Tables: []stele.Model{lines}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -120,7 +120,8 @@ func ExampleTable_compositeKey() {
 // rows stay readable. This is what a later version of a program opens.
 func ExampleOpen_evolution() {
 	ctx := context.Background()
-	writeOldPerson(ctx)
+	url := memURL()
+	writeOldPerson(ctx, url)
 
 	type Person struct {
 		Age  int64  `stele:"index"` // wider, indexed, and in another place
@@ -130,7 +131,7 @@ func ExampleOpen_evolution() {
 	}
 	people := stele.NewTable[Person, string]("person")
 	age := stele.FieldOf[int64](people, "age")
-	db, err := stele.Open(ctx, "mem://evolution/app", stele.Options{Tables: []stele.Model{people}})
+	db, err := stele.Open(ctx, url, stele.Options{Tables: []stele.Model{people}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -158,14 +159,14 @@ func ExampleOpen_evolution() {
 	// <nil>
 }
 
-func writeOldPerson(ctx context.Context) {
+func writeOldPerson(ctx context.Context, url string) {
 	type Person struct {
 		ID   string `stele:"key"`
 		Name string
 		Age  int32
 	}
 	people := stele.NewTable[Person, string]("person")
-	db, err := stele.Open(ctx, "mem://evolution/app", stele.Options{Tables: []stele.Model{people}})
+	db, err := stele.Open(ctx, url, stele.Options{Tables: []stele.Model{people}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -33,8 +33,12 @@ var (
 )
 
 // openPackages opens a database in memory with a few rows.
-func openPackages(ctx context.Context, name string) *stele.DB {
-	db, err := stele.Open(ctx, "mem://"+name+"/app", stele.Options{Tables: []stele.Model{Packages}})
+func openPackages(ctx context.Context) *stele.DB {
+	return openPackagesAt(ctx, memURL())
+}
+
+func openPackagesAt(ctx context.Context, url string) *stele.DB {
+	db, err := stele.Open(ctx, url, stele.Options{Tables: []stele.Model{Packages}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -87,7 +91,7 @@ func Example() {
 		{ID: "u2", City: "Bergen", Age: 29, Email: "bo@example.org"},
 		{ID: "u3", City: "Oslo", Age: 35, Email: "cy@example.org"},
 	} {
-		if err := users.Insert(ctx, db, &u); err != nil {
+		if err := users.Put(ctx, db, &u); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -134,10 +138,11 @@ func ExampleOpen_faults() {
 // A reader sees the newest durable state, beside the writer and in any process.
 func ExampleOpenReader() {
 	ctx := context.Background()
-	db := openPackages(ctx, "reader")
+	url := memURL() // or file:///var/lib/app, s3://bucket/app
+	db := openPackagesAt(ctx, url)
 	defer closeDB(db)
 
-	r, err := stele.OpenReader(ctx, "mem://reader/app", stele.Options{Tables: []stele.Model{Packages}})
+	r, err := stele.OpenReader(ctx, url, stele.Options{Tables: []stele.Model{Packages}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 // Rows and index entries of a transaction change together or not at all.
 func ExampleDB_Update() {
 	ctx := context.Background()
-	db := openPackages(ctx, "tx")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	err := db.Update(ctx, func(tx *stele.Tx) error {
@@ -46,7 +46,7 @@ func ExampleDB_Update() {
 
 func ExampleDB_View() {
 	ctx := context.Background()
-	db := openPackages(ctx, "view")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	err := db.View(ctx, func(s *stele.Snapshot) error {
@@ -66,7 +66,7 @@ func ExampleDB_View() {
 
 func ExampleDB_Snapshot() {
 	ctx := context.Background()
-	db := openPackages(ctx, "snapshot")
+	db := openPackages(ctx)
 	defer closeDB(db)
 
 	before, err := db.Snapshot(ctx)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/stele-db/stele/record"
@@ -86,20 +87,16 @@ func (m *model) check() []error {
 	for _, err := range m.checkIndexesLocked(codec) {
 		fault(err)
 	}
+	if len(faults) == 0 {
+		// What the record layer has to say, such as of a key that is a float.
+		if _, err := record.FromMessage(codec.Message(), m.definitionLocked(codec, nil)); err != nil {
+			fault(err)
+		}
+	}
 	slices.SortFunc(faults, func(a, b error) int { // handles come in no order
-		return compareText(a.Error(), b.Error())
+		return strings.Compare(a.Error(), b.Error())
 	})
 	return faults
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // check reports why the handle is not one of the codec's fields.
@@ -141,11 +138,11 @@ func keyNames(codec *structs.Codec) []string {
 	return names
 }
 
-// definitionOf is what the record layer is told of the table: the message comes
-// from the codec, everything else from tags and handles. Indexes that the
+// definitionLocked is what the record layer is told of the table: the message
+// comes from the codec, everything else from tags and handles. Indexes that the
 // stored table has on fields that the struct lacks stay, except unique ones:
 // every row written through the struct has the same value there.
-func (m *model) definitionOf(codec *structs.Codec, stored *record.Schema) record.Definition {
+func (m *model) definitionLocked(codec *structs.Codec, stored *record.Schema) record.Definition {
 	def := record.Definition{Table: m.table, Key: keyNames(codec)}
 	for _, f := range codec.Fields() {
 		if f.Index || f.Unique {
@@ -155,11 +152,9 @@ func (m *model) definitionOf(codec *structs.Codec, stored *record.Schema) record
 			def.UUIDs = append(def.UUIDs, f.Name)
 		}
 	}
-	m.mu.Lock()
 	for _, ix := range m.indexes {
 		def.Indexes = append(def.Indexes, record.IndexDef{Name: ix.name, Fields: ix.fields, Unique: ix.unique})
 	}
-	m.mu.Unlock()
 	if stored != nil {
 		keepForeign(&def, codec, stored)
 	}
@@ -328,7 +323,9 @@ func prepare(ctx context.Context, db *record.DB, m *model) (*binding, *record.Sc
 		return nil, nil, err
 	}
 	b := &binding{model: m, codec: codec}
-	def := m.definitionOf(codec, stored)
+	m.mu.Lock()
+	def := m.definitionLocked(codec, stored)
+	m.mu.Unlock()
 	if stored != nil && !codec.Changed() && holds(stored, def) {
 		return b, nil, nil
 	}

@@ -93,7 +93,7 @@ func (q Query[T]) Rows(ctx context.Context, r Reader) iter.Seq2[T, error] {
 			}
 			var v T
 			if err := b.codec.Unmarshal(row.Record, &v); err != nil {
-				yield(none, err)
+				yield(none, fmt.Errorf("query %s: %w", b.table.Name(), err))
 				return
 			}
 			if !yield(v, nil) {

@@ -48,7 +48,7 @@ func open(t testing.TB, tables ...stele.Model) *stele.DB {
 
 // checkAndClose closes a database after checking that the rows and index
 // entries of every table agree.
-func checkAndClose(t testing.TB, db *stele.DB) {
+func checkAndClose(t reporter, db *stele.DB) {
 	t.Helper()
 	ctx := context.Background() // the test's own is cancelled by now
 	tables, err := db.Records().Tables(ctx)
@@ -66,6 +66,13 @@ func checkAndClose(t testing.TB, db *stele.DB) {
 	if err := db.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// reporter is what a *testing.T and a *rapid.T have in common.
+type reporter interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
 }
 
 // ids runs a query and joins the ids of the rows.

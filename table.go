@@ -2,6 +2,7 @@ package stele
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 )
 
@@ -53,7 +54,7 @@ func (t *Table[T, K]) write(ctx context.Context, w Writer, row *T, verb verb) er
 	}
 	rec, err := b.codec.Append(nil, row)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s %s: %w", verb, t.m.table, err)
 	}
 	return w.write(ctx, func(tx *Tx) error {
 		switch verb {
@@ -66,13 +67,13 @@ func (t *Table[T, K]) write(ctx context.Context, w Writer, row *T, verb verb) er
 	})
 }
 
-// verb is how a row is written.
-type verb uint8
+// verb is how a row is written, as errors say it.
+type verb string
 
 const (
-	insert verb = iota
-	put
-	update
+	insert verb = "insert"
+	put    verb = "put"
+	update verb = "update"
 )
 
 // Delete removes the row with the primary key, and its index entries. It
@@ -84,7 +85,7 @@ func (t *Table[T, K]) Delete(ctx context.Context, w Writer, key K) (existed bool
 	}
 	pk, err := b.key.Tuple(key)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("delete %s: %w", t.m.table, err)
 	}
 	err = w.write(ctx, func(tx *Tx) error {
 		existed, err = b.table.Delete(ctx, tx.tx, pk)
@@ -102,14 +103,16 @@ func (t *Table[T, K]) Get(ctx context.Context, r Reader, key K) (T, error) {
 	}
 	pk, err := b.key.Tuple(key)
 	if err != nil {
-		return row, err
+		return row, fmt.Errorf("get %s: %w", t.m.table, err)
 	}
 	rec, err := b.table.Get(ctx, r.reader(), pk)
 	if err != nil {
 		return row, err
 	}
-	err = b.codec.Unmarshal(rec, &row)
-	return row, err
+	if err := b.codec.Unmarshal(rec, &row); err != nil {
+		return row, fmt.Errorf("get %s %s: %w", t.m.table, b.table.Schema().FormatKey(pk), err)
+	}
+	return row, nil
 }
 
 // All is the query of all rows, in the order of their primary keys.
