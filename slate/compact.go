@@ -172,25 +172,25 @@ func (db *DB) commit(ctx context.Context, spec compact.Spec, out []format.SST) e
 		if err != nil {
 			return err
 		}
-		err = db.publish(ctx, db.asCompactor(func(m *format.Manifest) (*format.Manifest, error) {
-			return withCheckpoint(m, id, db.manifestID()+1, db.opts.Clock.Now(), db.opts.ReaderGrace), nil
+		err = db.publish(ctx, db.asCompactor(func(m *format.Manifest, manifestID uint64) (*format.Manifest, error) {
+			return withCheckpoint(m, id, manifestID, db.opts.Clock.Now(), db.opts.ReaderGrace), nil
 		}), nil)
 		if err != nil {
 			return err
 		}
 	}
-	return db.publish(ctx, db.asCompactor(func(m *format.Manifest) (*format.Manifest, error) {
+	return db.publish(ctx, db.asCompactor(func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
 		return compact.Apply(m, spec, out)
 	}), nil)
 }
 
 // asCompactor refuses the edit if another compactor has taken over.
-func (db *DB) asCompactor(edit func(*format.Manifest) (*format.Manifest, error)) func(*format.Manifest) (*format.Manifest, error) {
-	return func(m *format.Manifest) (*format.Manifest, error) {
+func (db *DB) asCompactor(edit manifestEdit) manifestEdit {
+	return func(m *format.Manifest, id uint64) (*format.Manifest, error) {
 		if m.CompactorEpoch > db.compactorEpoch() {
 			return nil, errDeposed
 		}
-		return edit(m)
+		return edit(m, id)
 	}
 }
 
@@ -228,7 +228,7 @@ func (db *DB) claimCompactor(ctx context.Context) error {
 		return nil
 	}
 	var epoch uint64
-	err := db.publish(ctx, func(m *format.Manifest) (*format.Manifest, error) {
+	err := db.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
 		next := *m
 		next.CompactorEpoch++
 		epoch = next.CompactorEpoch
@@ -247,7 +247,7 @@ func (db *DB) claimCompactor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err = db.compactions.Update(ctx, v, func(c *format.Compactions) (*format.Compactions, error) {
+	v, err = db.compactions.Update(ctx, v, func(c *format.Compactions, _ uint64) (*format.Compactions, error) {
 		if c.CompactorEpoch >= epoch {
 			return nil, errDeposed
 		}
@@ -267,7 +267,7 @@ func (db *DB) record(ctx context.Context, entry format.Compaction) error {
 	db.mu.Lock()
 	base, epoch := db.state.compacted, db.state.compactor
 	db.mu.Unlock()
-	v, err := db.compactions.Update(ctx, base, func(c *format.Compactions) (*format.Compactions, error) {
+	v, err := db.compactions.Update(ctx, base, func(c *format.Compactions, _ uint64) (*format.Compactions, error) {
 		if c.CompactorEpoch > epoch {
 			return nil, errDeposed
 		}
@@ -297,12 +297,6 @@ func keepFinished(all []format.Compaction) []format.Compaction {
 		}
 	}
 	return kept
-}
-
-func (db *DB) manifestID() uint64 {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.state.version.ID
 }
 
 // withCheckpoint adds a checkpoint of the manifest that will have this id, and

@@ -20,6 +20,9 @@ import (
 type (
 	manifestVersion    = manifest.Version[format.Manifest]
 	compactionsVersion = manifest.Version[format.Compactions]
+
+	// manifestEdit makes the manifest with this id of the one before.
+	manifestEdit func(m *format.Manifest, id uint64) (*format.Manifest, error)
 )
 
 // DB is a database opened for writing. Its methods may be called concurrently.
@@ -167,6 +170,9 @@ func (db *DB) open(ctx context.Context) error {
 func (db *DB) claim(ctx context.Context) (manifestVersion, error) {
 	v, err := db.manifests.Latest(ctx)
 	if errors.Is(err, bucket.ErrNotFound) {
+		if err := bucket.Probe(ctx, db.bucket, string(db.root)); err != nil {
+			return v, err
+		}
 		first := &format.Manifest{Initialized: true, LastL0ClockTick: math.MinInt64}
 		v, err = db.manifests.Create(ctx, manifestVersion{}, first)
 		if errors.Is(err, bucket.ErrExists) {
@@ -176,7 +182,7 @@ func (db *DB) claim(ctx context.Context) (manifestVersion, error) {
 	if err != nil {
 		return v, err
 	}
-	v, err = db.manifests.Update(ctx, v, func(m *format.Manifest) (*format.Manifest, error) {
+	v, err = db.manifests.Update(ctx, v, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
 		if err := writable(m); err != nil {
 			return nil, err
 		}
@@ -463,7 +469,7 @@ func wake(ch chan struct{}) {
 // publish runs edit on the latest manifest and publishes the result, one
 // publisher at a time; done sees the new version under the lock before readers
 // do.
-func (db *DB) publish(ctx context.Context, edit func(*format.Manifest) (*format.Manifest, error), done func()) error {
+func (db *DB) publish(ctx context.Context, edit manifestEdit, done func()) error {
 	select {
 	case db.publishing <- struct{}{}:
 	case <-ctx.Done():
@@ -473,11 +479,11 @@ func (db *DB) publish(ctx context.Context, edit func(*format.Manifest) (*format.
 	db.mu.Lock()
 	base := db.state.version
 	db.mu.Unlock()
-	v, err := db.manifests.Update(ctx, base, func(m *format.Manifest) (*format.Manifest, error) {
+	v, err := db.manifests.Update(ctx, base, func(m *format.Manifest, id uint64) (*format.Manifest, error) {
 		if err := db.ours(m); err != nil {
 			return nil, err
 		}
-		return edit(m)
+		return edit(m, id)
 	})
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func (db *DB) flushTable(ctx context.Context, f *frozen) error {
 	if err != nil {
 		return err
 	}
-	return db.publish(ctx, func(m *format.Manifest) (*format.Manifest, error) {
+	return db.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
 		next := *m
 		next.L0 = append(slices.Clone(l0), m.L0...)
 		next.ReplayAfterWAL = max(m.ReplayAfterWAL, f.replayAfter)

@@ -25,12 +25,14 @@ type Codec[T any] struct {
 	Dir    string
 	Encode func(*T) []byte
 	Decode func([]byte) (*T, error)
+	// Check tells whether a value can be the version with this id; nil: any can.
+	Check func(*T, uint64) error
 }
 
 // Manifests is the codec of manifests.
 var Manifests = Codec[format.Manifest]{
 	Key: layout.Root.Manifest, ID: layout.ManifestID, Dir: layout.ManifestDir,
-	Encode: format.EncodeManifest, Decode: format.DecodeManifest,
+	Encode: format.EncodeManifest, Decode: format.DecodeManifest, Check: (*format.Manifest).CheckID,
 }
 
 // Compactions is the codec of compactions files.
@@ -92,6 +94,9 @@ func (s *Store[T]) Read(ctx context.Context, id uint64) (Version[T], error) {
 		return Version[T]{}, err
 	}
 	value, err := s.codec.Decode(data)
+	if err == nil && s.codec.Check != nil {
+		err = s.codec.Check(value, id)
+	}
 	if err != nil {
 		return Version[T]{}, format.InObject(key, 0, err)
 	}
@@ -142,11 +147,12 @@ func (s *Store[T]) Create(ctx context.Context, base Version[T], value *T) (Versi
 }
 
 // Update publishes edit(base) and, for as long as another publisher is first,
-// edit(latest) instead. edit gets the current value, must not change it, and
-// returns the next; the same value back means that there is nothing to publish.
-func (s *Store[T]) Update(ctx context.Context, base Version[T], edit func(*T) (*T, error)) (Version[T], error) {
+// edit(latest) instead. edit gets the current value, which it must not change,
+// and the id that the next one will have. It returns the next value; the same
+// one back means that there is nothing to publish.
+func (s *Store[T]) Update(ctx context.Context, base Version[T], edit func(current *T, id uint64) (*T, error)) (Version[T], error) {
 	for {
-		next, err := edit(base.Value)
+		next, err := edit(base.Value, base.ID+1)
 		if err != nil || next == base.Value {
 			return base, err
 		}
