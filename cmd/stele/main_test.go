@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -40,6 +41,26 @@ func exit2(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// edit makes a command FILE [OFFSET] that changes a file in its place. FILE may
+// be a pattern that one file matches.
+func edit(f func(b []byte, at int) []byte) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		files, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		if len(files) != 1 {
+			ts.Fatalf("%s names %q, want one file", args[0], files)
+		}
+		at := 0
+		if len(args) > 1 {
+			at, err = strconv.Atoi(args[1])
+			ts.Check(err)
+		}
+		b, err := os.ReadFile(files[0])
+		ts.Check(err)
+		ts.Check(os.WriteFile(files[0], f(b, at), 0o644))
+	}
+}
+
 // TestScripts runs the scripts of testdata: what a user sees.
 func TestScripts(t *testing.T) {
 	packages, err := filepath.Abs("../../examples/packages")
@@ -49,7 +70,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exit2": exit2,
+			"exit2":    exit2,
+			"flip":     edit(func(b []byte, at int) []byte { b[at] ^= 0x40; return b }),
+			"truncate": edit(func(b []byte, at int) []byte { return b[:at] }),
+			"newer":    edit(func(b []byte, _ int) []byte { b[0], b[1] = 0x7f, 0xff; return b }),
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PACKAGES", packages)

@@ -96,10 +96,12 @@ func (c *importCmd) compile(ctx context.Context) (*record.Schema, error) {
 
 // into imports the input into the database at path.
 func (c *importCmd) into(e *env, in *input, schema *record.Schema, b bucket.Bucket, path string) (err error) {
-	if schema == nil { // a database without the table must not come to be
-		if _, err := slate.ReadManifest(e.ctx, path, b, 0); err != nil {
-			return err
-		}
+	// Without a schema no database may come to be. With one the look is worth
+	// its request too: a reader gives up on a bucket that does not answer much
+	// sooner than a writer.
+	_, err = slate.ReadManifest(e.ctx, path, b, 0)
+	if err != nil && (schema == nil || !errors.Is(err, slate.ErrNoDatabase)) {
+		return err
 	}
 	counted := &countingBucket{Bucket: b}
 	store, err := slatekv.OpenBucket(e.ctx, path, counted, slate.Options{})
@@ -123,6 +125,9 @@ func (c *importCmd) into(e *env, in *input, schema *record.Schema, b bucket.Buck
 	err = im.run(e.ctx)
 	im.progress.end()
 	if err = errors.Join(err, im.rejects.close(), db.Close()); err != nil {
+		if e.ctx.Err() != nil && errors.Is(err, context.Canceled) && in.path != "" {
+			return errors.New("interrupted: run the same command again to go on")
+		}
 		return err
 	}
 	sum := summary{

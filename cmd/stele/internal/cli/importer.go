@@ -81,22 +81,21 @@ func (im *importer) run(ctx context.Context) error {
 	g, stage := errgroup.WithContext(ctx)
 	batches := make(chan *batch, runtime.GOMAXPROCS(0))
 	commits := make(chan done, inFlight)
-	g.Go(func() error {
+	go func() {
 		defer close(batches)
-		return im.readBatches(stage, g, batches)
-	})
+		im.readBatches(stage, batches)
+	}()
 	g.Go(func() error {
 		defer close(commits)
-		for b := range batches {
-			if err := im.commitParsed(stage, b, commits); err != nil {
-				return err
-			}
-		}
-		return stage.Err()
+		return im.commitAll(stage, batches, commits)
 	})
 	g.Go(func() error { return im.report(stage, commits) })
-	if err := errors.Join(g.Wait(), im.readErr); err != nil {
+	if err := g.Wait(); err != nil {
+		im.in.leave(batches)
 		return err
+	}
+	if im.readErr != nil {
+		return im.readErr
 	}
 	return im.finish(ctx)
 }
@@ -131,35 +130,32 @@ func (im *importer) key() []byte { return record.ImportKey(im.table.Name()) }
 
 // readBatches cuts the input into batches and starts the parsing of each. If
 // the input cannot be read further, what came before is imported nevertheless.
-func (im *importer) readBatches(ctx context.Context, g *errgroup.Group, out chan<- *batch) error {
+func (im *importer) readBatches(ctx context.Context, out chan<- *batch) {
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for {
+	for im.readErr == nil {
 		b := im.readBatch()
-		if len(b.lines) > 0 {
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			g.Go(func() error {
-				im.parse(b)
-				<-slots
-				close(b.ready)
-				return nil
-			})
-			select {
-			case out <- b:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		if len(b.lines) == 0 {
+			break
 		}
-		if im.readErr == io.EOF {
-			im.readErr = nil
-			return nil
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return
 		}
-		if im.readErr != nil {
-			return nil
+		go func() {
+			im.parse(b)
+			<-slots
+			close(b.ready)
+		}()
+		select {
+		case out <- b:
+		case <-ctx.Done():
+			<-b.ready
+			return
 		}
+	}
+	if im.readErr == io.EOF {
+		im.readErr = nil
 	}
 }
 
@@ -191,18 +187,28 @@ func (im *importer) parse(b *batch) {
 	}
 }
 
-// commitParsed commits a batch once it is parsed.
-func (im *importer) commitParsed(ctx context.Context, b *batch, out chan<- done) error {
-	<-b.ready
-	before := im.mark.Rows
-	if err := im.commit(ctx, b.lines); err != nil {
-		return err
-	}
-	select {
-	case out <- done{rows: im.mark.Rows - before, mark: im.mark}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// commitAll commits the batches in their order, each once it is parsed.
+func (im *importer) commitAll(ctx context.Context, batches <-chan *batch, out chan<- done) error {
+	for {
+		var b *batch
+		select {
+		case next, ok := <-batches:
+			if b = next; !ok {
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		<-b.ready
+		before := im.mark.Rows
+		if err := im.commit(ctx, b.lines); err != nil {
+			return err
+		}
+		select {
+		case out <- done{rows: im.mark.Rows - before, mark: im.mark}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

@@ -161,6 +161,20 @@ func (in *input) failed(err error) error {
 	return fmt.Errorf("read %s after line %d: %w", name, in.number, cause(err))
 }
 
+// leave ends the use of the input while another goroutine reads it, which
+// closes batches when it has stopped. A file is waited for. Standard input may
+// never say anything again: it is left to the goroutine, and both to the end of
+// the process.
+func (in *input) leave(batches <-chan *batch) {
+	if in.file == nil {
+		in.unzip = func() {}
+		return
+	}
+	for b := range batches {
+		<-b.ready
+	}
+}
+
 func (in *input) close() error {
 	in.unzip()
 	if in.file == nil {

@@ -43,8 +43,8 @@ func newProgress(e *env, in *input, asJSON bool) *progress {
 // acknowledge reports a batch.
 func (p *progress) acknowledge(d done) (err error) {
 	if p.bar != nil {
-		p.bar.Describe(fmt.Sprintf("%d rows", d.mark.Rows))
 		_ = p.bar.Set64(p.in.read.Load()) // a bar that cannot be drawn harms nobody
+		p.bar.Describe(fmt.Sprintf("%d rows", d.mark.Rows))
 	}
 	switch {
 	case p.lines == nil:
