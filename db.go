@@ -35,12 +35,20 @@ func Open(ctx context.Context, url string, opts Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return OpenStore(ctx, store, opts)
+	return openDB(ctx, store, opts)
 }
 
 // OpenStore is Open for any ordered store, such as one of package kv/memkv. The
 // database owns the store from then on, and closes it if it cannot be opened.
 func OpenStore(ctx context.Context, store kv.Store, opts Options) (*DB, error) {
+	if err := checkAll(opts.Tables); err != nil {
+		_ = store.Close() // the first error is the one to report
+		return nil, err
+	}
+	return openDB(ctx, store, opts)
+}
+
+func openDB(ctx context.Context, store kv.Store, opts Options) (*DB, error) {
 	db, bound, err := open(ctx, store, opts, true)
 	if err != nil {
 		return nil, err
@@ -48,13 +56,10 @@ func OpenStore(ctx context.Context, store kv.Store, opts Options) (*DB, error) {
 	return &DB{db, bound}, nil
 }
 
+// open opens the records in a store for tables that have been checked.
 func open(ctx context.Context, store kv.Store, opts Options, define bool) (*record.DB, bindings, error) {
-	var db *record.DB
 	var bound bindings
-	err := checkAll(opts.Tables)
-	if err == nil {
-		db, err = record.Open(ctx, store, opts.recordOptions())
-	}
+	db, err := record.Open(ctx, store, opts.recordOptions())
 	if err == nil {
 		bound, err = bind(ctx, db, opts.Tables, define)
 	}
@@ -74,7 +79,8 @@ func (db *DB) write(ctx context.Context, fn func(*Tx) error) error { return db.U
 // else nothing is changed and the error is returned. Rows and their index
 // entries change together or not at all. When the transaction conflicts with
 // another it runs again, so fn must be prepared to run more than once. fn must
-// write through its transaction, not through the database. It returns
+// write through its transaction: a write through the database waits for the
+// transaction to end, which waits for fn. It returns
 // ErrConflict if it conflicted every time, and ErrUnknownOutcome if it cannot
 // be told whether the commit took effect.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
@@ -120,12 +126,20 @@ func OpenReader(ctx context.Context, url string, opts Options) (*ReadDB, error) 
 	if err != nil {
 		return nil, err
 	}
-	return OpenReadStore(ctx, store, opts)
+	return openReadDB(ctx, store, opts)
 }
 
 // OpenReadStore is OpenReader for any ordered store. The database owns the store
 // from then on, and closes it if it cannot be opened.
 func OpenReadStore(ctx context.Context, store kv.Store, opts Options) (*ReadDB, error) {
+	if err := checkAll(opts.Tables); err != nil {
+		_ = store.Close() // the first error is the one to report
+		return nil, err
+	}
+	return openReadDB(ctx, store, opts)
+}
+
+func openReadDB(ctx context.Context, store kv.Store, opts Options) (*ReadDB, error) {
 	db, bound, err := open(ctx, store, opts, false)
 	if err != nil {
 		return nil, err
