@@ -124,7 +124,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 		faults = append(faults, fmt.Errorf("BlockBytes is %d, must be from 1024 to 65536", o.BlockBytes))
 	}
 	if o.Compression > format.Zstd {
-		faults = append(faults, fmt.Errorf("Compression is %d, not a codec", o.Compression))
+		faults = append(faults, fmt.Errorf("codec %d of Compression is unknown", o.Compression))
 	}
 	if o.Clock == nil {
 		o.Clock = clock.System

@@ -247,7 +247,7 @@ func putInfo(b *builder, i *SSTInfo) ref {
 	b.u64(1, i.IndexOffset)
 	b.child(7, last)
 	b.child(0, first)
-	b.u8(10, uint8(i.FilterFormat))
+	b.u8(10, i.FilterFormat)
 	b.u8(6, uint8(i.Type))
 	b.u8(5, uint8(i.Codec))
 	return b.end()

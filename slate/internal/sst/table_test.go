@@ -55,7 +55,7 @@ func put(t testing.TB, rows []format.Row, opts WriterOptions) (*counting, format
 	if err := b.Put(t.Context(), object, data); err != nil {
 		t.Fatal(err)
 	}
-	id := format.ULID(ulid.MustNew(1, bytes.NewReader(make([]byte, 10))))
+	id := ulid.MustNew(1, bytes.NewReader(make([]byte, 10)))
 	return b, format.SST{ID: id, ViewID: id, Info: info, Version: format.SSTVersion2}
 }
 
