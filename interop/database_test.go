@@ -1,0 +1,290 @@
+package interop
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stele-db/stele/slate"
+	"github.com/stele-db/stele/slate/bucket"
+)
+
+// form is how a writer encodes what it writes.
+type form struct {
+	codec slate.Codec
+	name  string // SlateDB's name of the codec
+	block int    // bytes
+	// maxSST is the size at which a compaction starts its next SST.
+	maxSST int
+}
+
+const (
+	several = 1_500   // runs of several SSTs
+	single  = 1 << 30 // runs of one
+)
+
+var forms = []form{
+	{slate.NoCompression, "", 4 << 10, single},
+	{slate.Snappy, "Snappy", 1 << 10, several},
+	{slate.Zlib, "Zlib", 64 << 10, single},
+	{slate.LZ4, "Lz4", 2 << 10, several},
+	{slate.Zstd, "Zstd", 16 << 10, several},
+}
+
+// steleOptions never compact unasked, write Bloom filters early.
+func (f form) steleOptions() slate.Options {
+	return slate.Options{
+		Compression: f.codec, BlockBytes: f.block, MinFilterKeys: 100, MaxSSTBytes: int64(f.maxSST),
+		CompactL0: -1, MaxL0: 64,
+	}
+}
+
+// slatedbOpen is the same for SlateDB.
+func (f form) slatedbOpen(db, dir string) command {
+	c := command{Op: "open", DB: db, URL: url(dir), MaxSST: f.maxSST,
+		Block: fmt.Sprintf("Block%dKib", f.block>>10), Settings: map[string]any{"min_filter_keys": 100}}
+	if f.name != "" {
+		c.Settings["compression_codec"] = f.name
+	}
+	return c
+}
+
+// newDir returns the folder of a database that is not there yet.
+func newDir(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "db")
+}
+
+func url(dir string) string { return "file://" + filepath.ToSlash(dir) }
+
+// open returns the bucket and the path of the database in folder dir.
+func open(t *testing.T, dir string) (bucket.Bucket, string) {
+	t.Helper()
+	b, err := bucket.OpenDir(filepath.Dir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b, filepath.Base(dir)
+}
+
+// openOurs opens the database in dir with Stele for writing; it is closed at
+// the end of the test if nobody did.
+func openOurs(t *testing.T, dir string, o slate.Options) *slate.DB {
+	t.Helper()
+	b, path := open(t, dir)
+	db, err := slate.Open(t.Context(), path, b, o)
+	if err != nil {
+		t.Fatalf("Stele opens as the writer: %v", err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// readOurs opens it with Stele for reading.
+func readOurs(t *testing.T, dir string) *slate.Reader {
+	t.Helper()
+	b, path := open(t, dir)
+	r, err := slate.OpenReader(t.Context(), path, b, slate.ReaderOptions{})
+	if err != nil {
+		t.Fatalf("Stele opens as a reader: %v", err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// manifest is the newest manifest in dir, as Stele reads it.
+func manifest(t *testing.T, dir string) *slate.ManifestInfo {
+	t.Helper()
+	b, path := open(t, dir)
+	m, err := slate.ReadManifest(t.Context(), path, b, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// await waits until the newest manifest is as wanted.
+func await(t *testing.T, dir, what string, ok func(*slate.ManifestInfo) bool) *slate.ManifestInfo {
+	t.Helper()
+	for range 2000 {
+		m := manifest(t, dir)
+		if ok(m) {
+			return m
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s did not happen; the manifest is %+v", what, *manifest(t, dir))
+	return nil
+}
+
+// files lists the objects below dir.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			out = append(out, p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// writer is either engine with a database open for writing.
+type writer interface {
+	engine
+	write(t *testing.T, b batch)
+	flush(t *testing.T)         // makes the log durable
+	flushMemtable(t *testing.T) // and moves the memtable to L0
+	compact(t *testing.T)       // merges what is in L0 into sorted runs
+	close(t *testing.T)
+	crash(t *testing.T) // leaves what was durable, closes nothing
+}
+
+// steleWriter is Stele as the writer of the database in dir.
+type steleWriter struct {
+	ours
+	dir string
+	db  *slate.DB
+}
+
+func newSteleWriter(t *testing.T, dir string, f form) *steleWriter {
+	t.Helper()
+	db := openOurs(t, dir, f.steleOptions())
+	return &steleWriter{ours{db}, dir, db}
+}
+
+func (w *steleWriter) write(t *testing.T, b batch) {
+	t.Helper()
+	var wb slate.Batch
+	for _, x := range b {
+		if x.del {
+			wb.Delete([]byte(x.key))
+		} else {
+			wb.Put([]byte(x.key), []byte(x.value))
+		}
+	}
+	if _, err := w.db.Write(t.Context(), &wb, slate.WriteOptions{Volatile: true}); err != nil {
+		t.Fatalf("Stele writes: %v", err)
+	}
+}
+
+func (w *steleWriter) flush(t *testing.T) {
+	t.Helper()
+	if err := w.db.Flush(t.Context()); err != nil {
+		t.Fatalf("Stele flushes: %v", err)
+	}
+}
+
+func (w *steleWriter) flushMemtable(t *testing.T) {
+	t.Helper()
+	if err := w.db.FlushMemtable(t.Context()); err != nil {
+		t.Fatalf("Stele flushes the memtable: %v", err)
+	}
+}
+
+func (w *steleWriter) compact(t *testing.T) {
+	t.Helper()
+	if err := w.db.Compact(t.Context()); err != nil {
+		t.Fatalf("Stele compacts: %v", err)
+	}
+}
+
+func (w *steleWriter) close(t *testing.T) {
+	t.Helper()
+	if err := w.db.Close(); err != nil {
+		t.Fatalf("Stele closes: %v", err)
+	}
+}
+
+func (w *steleWriter) crash(t *testing.T) {
+	t.Helper()
+	crash(t, w, w.dir)
+}
+
+// crash leaves the objects of this moment in dir and nothing of the close, as
+// if the process had ended here. Nothing may be under way.
+func crash(t *testing.T, w writer, dir string) {
+	t.Helper()
+	now := dir + ".now"
+	if err := os.CopyFS(now, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	w.close(t)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(now, dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// slatedbWriter is SlateDB as the writer of the database in dir.
+type slatedbWriter struct {
+	theirs
+	form form
+}
+
+func newSlateDBWriter(t *testing.T, n *node, dir string, f form) *slatedbWriter {
+	t.Helper()
+	n.do(t, f.slatedbOpen("writer", dir))
+	return &slatedbWriter{theirs{n, "writer", dir}, f}
+}
+
+func (w *slatedbWriter) write(t *testing.T, b batch) {
+	t.Helper()
+	w.do(t, command{Op: "write", DB: w.db, Ops: ops(b), Volatile: true})
+}
+
+func ops(b batch) []writeOp {
+	out := make([]writeOp, len(b))
+	for i, x := range b {
+		out[i].Key = []byte(x.key)
+		if !x.del {
+			v := []byte(x.value)
+			out[i].Value = &v
+		}
+	}
+	return out
+}
+
+func (w *slatedbWriter) flush(t *testing.T) {
+	t.Helper()
+	w.do(t, command{Op: "flush", DB: w.db})
+}
+
+func (w *slatedbWriter) flushMemtable(t *testing.T) {
+	t.Helper()
+	w.do(t, command{Op: "flush", DB: w.db, Memtable: true})
+}
+
+// compact opens the database with a compactor, which takes up what there is in
+// L0 once there are two, and without one again.
+func (w *slatedbWriter) compact(t *testing.T) {
+	t.Helper()
+	w.close(t)
+	c := w.form.slatedbOpen(w.db, w.dir)
+	c.Compactor = true
+	w.do(t, c)
+	await(t, w.dir, "compaction by SlateDB", func(m *slate.ManifestInfo) bool { return len(m.L0) == 0 && len(m.Runs) > 0 })
+	w.close(t)
+	w.do(t, w.form.slatedbOpen(w.db, w.dir))
+}
+
+func (w *slatedbWriter) close(t *testing.T) {
+	t.Helper()
+	w.do(t, command{Op: "close", DB: w.db})
+}
+
+func (w *slatedbWriter) crash(t *testing.T) {
+	t.Helper()
+	crash(t, w, w.dir)
+}
