@@ -74,10 +74,14 @@ func (d dbFlag) readTable(e *env, name string, f func(db *record.DB, t *record.T
 	})
 }
 
-// explain says of an error where it happened, if it does not say so itself.
+// explain says of an error where it happened or what to do, if it does not say
+// so itself.
 func (d dbFlag) explain(err error) error {
 	if errors.Is(err, slate.ErrNoDatabase) {
 		return fmt.Errorf("no database at %s", d.DB)
+	}
+	if errors.Is(err, slate.ErrNewerFormat) {
+		return fmt.Errorf("%w: use a newer version of Stele; nothing was changed", err)
 	}
 	return err
 }
