@@ -21,7 +21,7 @@ help: ## list the targets
 
 .PHONY: demo
 demo: build ## import the bundled packages into a new local database and query it
-	@examples/packages/demo.sh $(BIN)/stele
+	@examples/packages/demo.sh bin/stele
 
 .PHONY: build
 build: $(BIN)/stele ## build the command line into bin/
