@@ -23,6 +23,12 @@ help: ## list the targets
 demo: build ## import the bundled packages into a new local database and query it
 	@examples/packages/demo.sh bin/stele
 
+.PHONY: packages
+packages: build ## import this Debian machine's whole package index and hold every answer against a plain program
+	@mkdir -p .demo
+	examples/packages/all.sh .demo/packages.ndjson
+	examples/packages/check.sh bin/stele .demo/packages.ndjson
+
 .PHONY: build
 build: $(BIN)/stele ## build the command line into bin/
 
