@@ -370,7 +370,7 @@ func TestDefinitionFaults(t *testing.T) {
 	}
 	brokens := stele.NewTable[broken, string]("broken")
 	keylesses := stele.NewTable[keyless, string]("keyless")
-	stele.FieldOf[string](keylesses, "nmae")
+	stele.FieldOf[string](keylesses, "nome")
 	stele.FieldOf[int](keylesses, "name")
 	twos := stele.NewTable[two, string]("two")
 	a := stele.FieldOf[string](twos, "a")
@@ -386,7 +386,7 @@ func TestDefinitionFaults(t *testing.T) {
 	for _, want := range []string{
 		"broken.A: interface {} cannot be stored",
 		"broken.B: chan int cannot be stored",
-		"table keyless: stele_test.keyless has no field nmae",
+		"table keyless: stele_test.keyless has no field nome",
 		"field name of stele_test.keyless is a string; FieldOf says int",
 		"type stele_test.keyless has no key",
 		"table two: there are two indexes ab",

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // Limits of names and definitions.
@@ -240,6 +239,3 @@ func numberFaults(md protoreflect.MessageDescriptor) (faults []Fault) {
 	}
 	return faults
 }
-
-// isProto3 reports whether a file is written in proto3.
-func isProto3(f *descriptorpb.FileDescriptorProto) bool { return f.GetSyntax() == "proto3" }

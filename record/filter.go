@@ -109,7 +109,7 @@ func (p *filterParser) checkDepth() error {
 	for {
 		token, err := lexer.Lex()
 		if err != nil {
-			return nil // the end, or an error that the parser reports
+			return nil //nolint:nilerr // the end, or an error that the parser reports
 		}
 		switch token.Type {
 		case filtering.TokenTypeLeftParen:
@@ -131,7 +131,7 @@ func (p *filterParser) syntax(err error) error {
 	}
 	offset, reason := 0, "not a filter"
 	for e := err; e != nil; e = errors.Unwrap(e) {
-		if at, ok := e.(placed); ok {
+		if at, ok := e.(placed); ok { //nolint:errorlint // the loop unwraps, to reach the innermost
 			offset, reason = int(at.Position().Offset), at.Message()
 		} else {
 			reason = e.Error()

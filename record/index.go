@@ -55,7 +55,6 @@ func (ix *Index) kept() bool { return ix.state != IndexDisabled }
 type entryMaker struct {
 	buf    []byte // all keys and values, one after the other
 	spans  []span
-	out    []entry
 	values []tuple.Value // of the fields of one index
 	parts  [][]tuple.Value
 }
@@ -156,7 +155,7 @@ func (m *entryMaker) add(ix *Index, prefix []byte, combination int, pk []byte) e
 // the old one has, and made for each that only the new one has.
 func diffEntries(before, after []entry, gone, made func(entry) error) error {
 	for len(before) > 0 || len(after) > 0 {
-		order := 0
+		var order int
 		switch {
 		case len(before) == 0:
 			order = 1

@@ -106,7 +106,7 @@ func (m *model) transaction(t *rapid.T) {
 	switch {
 	case commit && err == nil:
 		m.rows = next
-	case !commit && err == errRollback:
+	case !commit && errors.Is(err, errRollback):
 	default:
 		t.Fatalf("update: %v", err)
 	}

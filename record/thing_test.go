@@ -344,7 +344,7 @@ func compareRows(q record.Query, a, b thing) int {
 	for _, o := range q.OrderBy {
 		desc = o.Desc
 		x, y := a[o.Field][0], b[o.Field][0]
-		c := 0
+		var c int
 		if x.IsNull() || y.IsNull() {
 			c = cmp.Compare(boolTruth(!x.IsNull()), boolTruth(!y.IsNull()))
 		} else {

@@ -383,7 +383,7 @@ func TestJSON(t *testing.T) {
 		{`[]`, "! All: syntax error (line 1:1): unexpected token ["},
 	} {
 		rec, err := s.FromJSON([]byte(c.in))
-		got := ""
+		var got string
 		if err != nil {
 			got = "! " + err.Error()
 			if !errors.Is(err, kv.ErrInvalid) {

@@ -40,7 +40,7 @@ func shared(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case err == slate.ErrNotFound: // the one that is no fault
+	case err == slate.ErrNotFound: //nolint:errorlint // as Get returns it: the one that is no fault, without a chain to walk
 		return notFound
 	}
 	if c, ok := errors.AsType[*slate.CorruptError](err); ok {

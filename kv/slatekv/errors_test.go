@@ -22,7 +22,7 @@ func TestShared(t *testing.T) {
 		}
 	}
 	plain := errors.New("plain")
-	if shared(nil) != nil || shared(plain) != plain {
+	if shared(nil) != nil || shared(plain) != plain { //nolint:errorlint // the very same error
 		t.Error("shared changes what it does not know")
 	}
 	err := shared(fmt.Errorf("get: %w", &slate.CorruptError{Object: "db/x.sst", Offset: 7, Reason: "checksum"}))

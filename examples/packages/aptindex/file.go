@@ -24,7 +24,7 @@ func Open(name string, f func(io.Reader) error) (err error) {
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	if err := Plain(file, f); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

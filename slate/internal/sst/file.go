@@ -1,6 +1,7 @@
 package sst
 
 import (
+	"errors"
 	"github.com/stele-db/stele/slate/internal/format"
 )
 
@@ -153,7 +154,7 @@ func ReadWAL(data []byte) ([]format.Row, error) {
 // begins at base. Within a compressed part the offset means little: it is then
 // counted in the decompressed part.
 func shift(err error, base int64) error {
-	if d, ok := err.(*format.DecodeError); ok {
+	if d, ok := errors.AsType[*format.DecodeError](err); ok {
 		return &format.DecodeError{Offset: base + d.Offset, Reason: d.Reason}
 	}
 	return err
