@@ -154,7 +154,7 @@ func (im *importer) readBatches(ctx context.Context, out chan<- *batch) {
 			return
 		}
 	}
-	if im.readErr == io.EOF {
+	if errors.Is(im.readErr, io.EOF) {
 		im.readErr = nil
 	}
 }

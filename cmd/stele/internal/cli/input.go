@@ -136,7 +136,7 @@ func (in *input) one() (line, error) {
 		}
 		l.data = append(l.data, keep...)
 		switch {
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case err == io.EOF && l.length == 0:
 			return l, io.EOF
