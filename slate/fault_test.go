@@ -151,6 +151,46 @@ func TestSleeperIsFencedAfterTheFenceIsCollected(t *testing.T) {
 	})
 }
 
+// A put is on its way when the flush of a memtable finds that another writer
+// has taken over. The put had reached the bucket before the fence, so the other
+// has replayed it: calling it fenced would be a lie.
+func TestPutUnderWayWhenFencedElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := bucket.NewInMemBucket()
+		b := faulty.New(inner, faulty.Options{})
+		first := open(t, b, slate.Options{L0Bytes: 1})
+		upload, reply := make(chan struct{}), make(chan struct{})
+		b.Add(faulty.Rule{Keys: "*/compacted/*", Before: func(context.Context, faulty.Request) error { <-upload; return nil }})
+		put(t, first, "a", "in a memtable that is on its way to L0")
+		b.Add(faulty.Rule{Keys: "*/wal/*", After: func(_ context.Context, _ faulty.Request, err error) error { <-reply; return err }})
+		var err error
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			err = first.Put(t.Context(), []byte("b"), []byte("in the bucket, not answered"))
+		}()
+		synctest.Wait()
+		second := open(t, inner, slate.Options{})
+		close(upload)
+		synctest.Wait()
+		close(reply)
+		<-done
+		if err != nil {
+			t.Errorf("put that the next writer replayed: %v", err)
+		}
+		checkGet(t, second, model{"b": "in the bucket, not answered"}, "b")
+		if err := first.Put(t.Context(), []byte("c"), nil); !errors.Is(err, slate.ErrFenced) {
+			t.Errorf("put after that: %v, want fenced", err)
+		}
+		if err := first.Close(); !errors.Is(err, slate.ErrFenced) {
+			t.Errorf("close: %v, want fenced", err)
+		}
+		if err := second.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // collectWAL deletes what SlateDB's garbage collector would, fences included.
 func collectWAL(t *testing.T, b bucket.Bucket) {
 	t.Helper()

@@ -2,7 +2,6 @@ package slate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -77,19 +76,7 @@ func (db *DB) Write(ctx context.Context, b *Batch, opts WriteOptions) (WriteHand
 	if opts.Volatile {
 		return h, nil
 	}
-	return h, db.durable(ctx, h)
-}
-
-// durable waits for h. What ended the database says more than what the log
-// noticed.
-func (db *DB) durable(ctx context.Context, h WriteHandle) error {
-	err := h.AwaitDurable(ctx)
-	if err != nil && !errors.Is(err, ctx.Err()) {
-		if f := db.failure(); f != nil && !errors.Is(f, ErrClosed) {
-			return f
-		}
-	}
-	return err
+	return h, h.AwaitDurable(ctx)
 }
 
 // lockWithRoom takes writeMu when size bytes more may be held in memory. A

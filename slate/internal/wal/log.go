@@ -200,11 +200,15 @@ func (l *Log) Close() error {
 	return l.err
 }
 
-// Abort ends the log without flushing: waiters, and all that is appended from
-// now on, get err. It does not wait for the loop; Close does.
+// Abort ends the log without flushing: those who wait for rows that are not on
+// their way, and all that is appended from now on, get err. A put that is under
+// way runs on, since only its own answer tells whether its rows are in the
+// bucket, where the next writer will find them. Abort does not wait for that;
+// Close does.
 func (l *Log) Abort(err error) {
-	l.fail(err)
-	l.cancel()
+	l.mu.Lock()
+	l.failLocked(err)
+	l.mu.Unlock()
 	l.signal()
 }
 
@@ -219,24 +223,32 @@ func (l *Log) run() {
 			continue
 		}
 		l.lastStart = l.env.Clock.Now()
-		if err := l.put(b); err != nil {
-			l.fail(err)
+		err := l.put(b)
+		l.settle(b, err)
+		if err != nil {
 			l.env.Failed(err)
 			return
 		}
-		l.mu.Lock()
-		if l.err != nil { // aborted meanwhile: its waiters have their answer
-			l.mu.Unlock()
-			return
-		}
-		id := l.nextID
+	}
+}
+
+// settle gives the waiters of b the outcome of its put, also if the log was
+// aborted meanwhile.
+func (l *Log) settle(b *Buffer, err error) {
+	l.mu.Lock()
+	id := l.nextID
+	l.flying = nil
+	if b.err = err; err != nil {
+		l.failLocked(err)
+	} else {
 		l.nextID++
 		l.durable = b.lastSeq
-		l.flying = nil
-		l.mu.Unlock()
-		l.env.Flushed(id)
-		close(b.done)
 	}
+	l.mu.Unlock()
+	if err == nil {
+		l.env.Flushed(id)
+	}
+	close(b.done)
 }
 
 // take waits until a buffer is due and takes it. It returns nil, true when it
@@ -308,21 +320,15 @@ func (l *Log) put(b *Buffer) error {
 	return nil
 }
 
-// fail gives err to everything that waits and marks the log as ended.
-func (l *Log) fail(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// failLocked marks the log as ended by err, which everything gets that waits
+// for rows still in the buffer.
+func (l *Log) failLocked(err error) {
 	if l.err != nil {
 		return
 	}
 	l.err = err
-	for _, b := range []*Buffer{l.flying, l.pending} {
-		if b != nil {
-			b.err = err
-			close(b.done)
-		}
-	}
-	l.flying = nil
+	l.pending.err = err
+	close(l.pending.done)
 }
 
 // encode writes the buffer's rows as a WAL SST, in order of arrival.
