@@ -17,8 +17,9 @@
 // second Open fences the first, whose next write fails with ErrFenced and
 // changes nothing. Readers (OpenReader) write nothing and fence nobody.
 //
-// All stored bytes but manifests and footers carry checksums, which are
-// verified on every read; damage is an error that names object and offset.
+// All stored bytes but manifests, compactions files and the last ten bytes of
+// SSTs carry checksums, which are verified on every read from the bucket;
+// damage is an error that names object and offset.
 //
 // # What a write costs
 //

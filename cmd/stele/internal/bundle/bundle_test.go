@@ -35,6 +35,17 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// The layout is in files that people keep: it never changes.
+func TestGolden(t *testing.T) {
+	const want = "\x7fELF" + "{}" +
+		"\x02\x00\x00\x00\x00\x00\x00\x00" +
+		"\x44\x13\x6f\xa3\x55\xb3\x67\x8a\x11\x46\xad\x16\xf7\xe8\x64\x9e\x94\xfb\x4f\xc2\x1f\xe7\x7e\x83\x10\xc0\x60\xf6\x1c\xaa\xff\x8a" +
+		"\x00stele bundle\x00\xe5\x01"
+	if got := write(t, "\x7fELF", "{}"); string(got) != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func TestPlainProgram(t *testing.T) {
 	for _, exe := range []string{"", "short", strings.Repeat("program", 1000), magic} {
 		if p, found, err := Read(strings.NewReader(exe), int64(len(exe))); p != nil || found || err != nil {
