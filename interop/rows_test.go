@@ -86,9 +86,7 @@ func check(t *testing.T, e engine, m model) {
 		equal(t, e, fmt.Sprintf("scan of prefix %.20q", p), e.prefix(t, p), m, want)
 	}
 	absent := []string{"\x00\x00\x00\x00\x00\x00", "absent", "k00001x", long, "\xff\xff\xff\xff\xff\xff\xff"}
-	for _, k := range keySpace {
-		absent = append(absent, k)
-	}
+	absent = append(absent, keySpace...)
 	absent = slices.DeleteFunc(absent, func(k string) bool { _, ok := m[k]; return ok })
 	asked := append(slices.Clone(keys), absent...)
 	for i, v := range e.get(t, asked) {
