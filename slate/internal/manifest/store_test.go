@@ -1,0 +1,125 @@
+package manifest_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stele-db/stele/internal/clock"
+	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/layout"
+	"github.com/stele-db/stele/slate/internal/manifest"
+)
+
+func newStore(b bucket.Bucket) *manifest.Store[format.Manifest] {
+	return manifest.NewStore(b, layout.NewRoot("db"), clock.System, rand.Reader, manifest.Manifests)
+}
+
+func bump(m *format.Manifest, _ uint64) (*format.Manifest, error) {
+	next := *m
+	next.WriterEpoch++
+	return &next, nil
+}
+
+// Publishers that race lose no edit: each runs again on what won.
+func TestUpdatesAreSerial(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	first, err := newStore(b).Create(t.Context(), manifest.Version[format.Manifest]{}, &format.Manifest{Initialized: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			s, v := newStore(b), first
+			for range 10 {
+				var err error
+				if v, err = s.Update(context.Background(), v, bump); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	last, err := newStore(b).Latest(t.Context())
+	if err != nil || last.ID != 81 || last.Value.WriterEpoch != 80 {
+		t.Errorf("after 80 edits: version %d, epoch %d, %v", last.ID, last.Value.WriterEpoch, err)
+	}
+}
+
+// An edit that returns what it got publishes nothing.
+func TestNothingToPublish(t *testing.T) {
+	s := newStore(bucket.NewInMemBucket())
+	v, err := s.Create(t.Context(), manifest.Version[format.Manifest]{}, &format.Manifest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, err := s.Update(t.Context(), v, func(m *format.Manifest, _ uint64) (*format.Manifest, error) { return m, nil })
+	if err != nil || same.ID != v.ID {
+		t.Errorf("version %d, %v", same.ID, err)
+	}
+}
+
+// A publisher sleeps while others publish and a collector removes the version
+// that it is about to write. Its put succeeds, and still it has not won.
+func TestSleeperDoesNotWinACollectedId(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		s := newStore(b)
+		old, err := s.Create(t.Context(), manifest.Version[format.Manifest]{}, &format.Manifest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := old
+		for range 3 {
+			if v, err = s.Update(t.Context(), v, bump); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(301 * time.Second)
+		for id := old.ID; id < v.ID; id++ {
+			if err := b.Delete(t.Context(), layout.NewRoot("db").Manifest(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Create(t.Context(), old, old.Value); !errors.Is(err, bucket.ErrExists) {
+			t.Errorf("publish of a collected id: %v", err)
+		}
+		after, err := s.Update(t.Context(), old, bump)
+		if err != nil || after.ID != v.ID+1 || after.Value.WriterEpoch != 4 {
+			t.Errorf("update from an old base: version %d, epoch %d, %v", after.ID, after.Value.WriterEpoch, err)
+		}
+	})
+}
+
+// Damage names the object; names that are no manifest are ignored.
+func TestDamagedAndForeignObjects(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	s := newStore(b)
+	if _, err := s.Latest(t.Context()); !errors.Is(err, bucket.ErrNotFound) {
+		t.Errorf("latest of nothing: %v", err)
+	}
+	if _, err := s.Create(t.Context(), manifest.Version[format.Manifest]{}, &format.Manifest{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"db/manifest/notes.txt", "db/manifest/zzz.manifest"} {
+		if err := b.Put(t.Context(), key, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v, err := s.Latest(t.Context()); err != nil || v.ID != 1 {
+		t.Errorf("latest beside foreign names: %d, %v", v.ID, err)
+	}
+	if err := b.Put(t.Context(), layout.NewRoot("db").Manifest(2), []byte{0, 1, 9, 9}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Latest(t.Context()); !errors.Is(err, format.ErrCorrupt) || !strings.Contains(err.Error(), "00002.manifest") {
+		t.Errorf("latest of damage: %v", err)
+	}
+}
