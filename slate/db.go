@@ -251,7 +251,7 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 	for id := v.Value.ReplayAfterWAL + 1; id < fence; id++ {
 		rows, err := wal.Read(ctx, db.bucket, db.root, id)
 		if errors.Is(err, bucket.ErrNotFound) {
-			if err := db.confirm(ctx); err != nil {
+			if _, err := db.confirm(ctx); err != nil {
 				return err
 			}
 			return &CorruptError{Object: db.root.WAL(id), Offset: 0, Reason: "the object is missing from the log"}
@@ -280,14 +280,15 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 	return nil
 }
 
-// confirm reads the latest manifest and returns ErrFenced if its writer epoch
-// is not ours any more.
-func (db *DB) confirm(ctx context.Context) error {
+// confirm reads the latest manifest and returns the id up to which the log need
+// not be replayed, and ErrFenced with it if the writer epoch is not ours any
+// more.
+func (db *DB) confirm(ctx context.Context) (replayAfter uint64, err error) {
 	v, err := db.manifests.Latest(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return db.ours(v.Value)
+	return v.Value.ReplayAfterWAL, db.ours(v.Value)
 }
 
 func (db *DB) ours(m *format.Manifest) error {

@@ -26,8 +26,9 @@ var (
 	// ErrUnknownOutcome: the bucket did not say whether a write took effect, so
 	// the writer has closed itself. Open the database again and read.
 	ErrUnknownOutcome = bucket.ErrUnknownOutcome
-	// ErrFenced: a newer writer has taken over; nothing of this call took
-	// effect. Open the database again only if this process should be the writer.
+	// ErrFenced: a newer writer has taken over. Nothing of this call took effect,
+	// unless the error is ErrUnknownOutcome too. Open the database again only if
+	// this process should be the writer.
 	ErrFenced = wal.ErrFenced
 	// ErrClosed: the database, snapshot or reader was closed.
 	ErrClosed = errors.New("database closed")

@@ -140,8 +140,13 @@ func TestSleeperIsFencedAfterTheFenceIsCollected(t *testing.T) {
 		time.Sleep(301 * time.Second)
 		collectWAL(t, b)
 
-		if err := sleeper.Put(t.Context(), []byte("k"), []byte("lost")); !errors.Is(err, slate.ErrFenced) {
-			t.Errorf("put by the sleeper: %v, want fenced", err)
+		before := count(t, b, "")
+		err := sleeper.Put(t.Context(), []byte("k"), []byte("lost"))
+		if !errors.Is(err, slate.ErrFenced) || errors.Is(err, slate.ErrUnknownOutcome) {
+			t.Errorf("put by the sleeper: %v, want fenced, and no doubt about it", err)
+		}
+		if n := count(t, b, ""); n != before {
+			t.Errorf("the sleeper's put left %d objects", n-before)
 		}
 		checkGet(t, other, model{"k": "theirs"}, "k")
 		_ = sleeper.Close()
@@ -189,6 +194,64 @@ func TestPutUnderWayWhenFencedElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A put is asleep in the network for longer than a fence is safe, on its way
+// there or on its way back. If the next writer replayed it, it is acknowledged;
+// if that cannot be told, the error says so; never is a lost row acknowledged.
+func TestPutThatSleepsInTheNetwork(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		before  bool // asleep before it reaches the bucket
+		collect bool // the other moves the log on and a collector follows
+		unknown bool
+	}{
+		{"on its way there, fence collected", true, true, true},
+		{"on its way back, replayed", false, false, false},
+		{"on its way back, replayed and moved on", false, true, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			inner := bucket.NewInMemBucket()
+			b := faulty.New(inner, faulty.Options{})
+			sleeper := open(t, b, slate.Options{})
+			other := make(chan *slate.DB, 1)
+			takeOver := func() {
+				db := open(t, inner, slate.Options{})
+				put(t, db, "other", "theirs")
+				if c.collect {
+					if err := db.FlushMemtable(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				time.Sleep(301 * time.Second)
+				if c.collect {
+					collectWAL(t, inner)
+				}
+				other <- db
+			}
+			rule := faulty.Rule{Keys: "*/wal/*", Times: 1}
+			if c.before {
+				rule.Before = func(context.Context, faulty.Request) error { takeOver(); return nil }
+			} else {
+				rule.After = func(_ context.Context, _ faulty.Request, err error) error { takeOver(); return err }
+			}
+			b.Add(rule)
+			err := sleeper.Put(t.Context(), []byte("mine"), []byte("v"))
+			db := <-other
+			_, getErr := db.Get(t.Context(), []byte("mine"))
+			if c.unknown {
+				if !errors.Is(err, slate.ErrFenced) || !errors.Is(err, slate.ErrUnknownOutcome) {
+					t.Errorf("%s: %v, want fenced with unknown outcome", c.name, err)
+				}
+			} else if err != nil || getErr != nil {
+				t.Errorf("%s: put %v, get %v", c.name, err, getErr)
+			}
+			_ = sleeper.Close()
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }
 
 // collectWAL deletes what SlateDB's garbage collector would, fences included.

@@ -8,7 +8,8 @@
 //
 // A put that finds its id taken means that another writer fenced this one. A
 // put that succeeds proves the opposite only while the fence could not have
-// been collected: when more than manifest.Fresh lies between the start of the
-// last confirmation and the end of the put, the log asks its owner to confirm
-// by the latest manifest before it acknowledges.
+// been collected, which is for manifest.Fresh from the start of the last
+// confirmation. After a longer pause the log asks its owner to confirm by the
+// latest manifest before it puts; and if the put itself took longer than that,
+// once more before it acknowledges.
 package wal

@@ -32,9 +32,10 @@ type Env struct {
 	MaxBytes    int64         // buffered bytes that start a put by themselves
 	SST         sst.WriterOptions
 
-	// Confirm reads the latest manifest and returns ErrFenced if this writer's
-	// epoch is no longer the newest.
-	Confirm func(context.Context) error
+	// Confirm reads the latest manifest and returns the id up to which the log
+	// need not be replayed, and ErrFenced with it if this writer's epoch is no
+	// longer the newest.
+	Confirm func(context.Context) (replayAfter uint64, err error)
 	// Flushed is told the id of every object put, in order, before its waiters
 	// are. It must not block.
 	Flushed func(id uint64)
@@ -302,6 +303,13 @@ func (l *Log) put(b *Buffer) error {
 	if err != nil {
 		return err
 	}
+	if l.stale() { // ask first, so that a deposed writer leaves nothing behind
+		began := l.env.Clock.Now()
+		if _, err := l.env.Confirm(l.ctx); err != nil {
+			return err
+		}
+		l.confirmedAt = began
+	}
 	key := l.env.Root.WAL(l.nextID)
 	began := l.env.Clock.Now()
 	if err := l.env.Bucket.PutIfAbsent(l.ctx, key, data, token); err != nil {
@@ -310,14 +318,34 @@ func (l *Log) put(b *Buffer) error {
 		}
 		return err
 	}
-	if l.env.Clock.Now().Sub(l.confirmedAt) > manifest.Fresh {
+	if l.stale() { // the put itself took that long
 		began = l.env.Clock.Now()
-		if err := l.env.Confirm(l.ctx); err != nil {
+		if err := l.confirmPut(key); err != nil {
 			return err
 		}
 	}
 	l.confirmedAt = began
 	return nil
+}
+
+// stale reports whether so much time has passed that a fence may have been
+// collected since this writer was last known not to be fenced.
+func (l *Log) stale() bool { return l.env.Clock.Now().Sub(l.confirmedAt) > manifest.Fresh }
+
+// confirmPut decides about an object that is in the bucket, by the latest
+// manifest. A newer writer that replays from behind it has its fence behind it
+// too, so it found the object: the rows are safe. If it replays from further
+// on, the object may have filled the place of its collected fence, or may have
+// been replayed long ago; that cannot be told.
+func (l *Log) confirmPut(key string) error {
+	replayAfter, err := l.env.Confirm(l.ctx)
+	switch {
+	case !errors.Is(err, ErrFenced):
+		return err
+	case replayAfter < l.nextID:
+		return nil
+	}
+	return fmt.Errorf("%w; whether the rows of %s were replayed: %w", err, key, bucket.ErrUnknownOutcome)
 }
 
 // failLocked marks the log as ended by err, which everything gets that waits
