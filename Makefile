@@ -45,7 +45,7 @@ vet: ## go vet over all packages
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## golangci-lint, go.mod tidy, formatting
-	$(TOOLS)/golangci-lint run ./...
+	$(TOOLS)/golangci-lint run --allow-parallel-runners ./...
 	$(GO) mod tidy -diff
 
 .PHONY: unit
