@@ -28,7 +28,7 @@ type op struct {
 }
 
 // Put sets key to value. It copies both. A key of 0 or more than 65,535 bytes,
-// or a value of 4 GiB, makes the write of the batch fail with ErrInvalid.
+// or a value of nearly 1 GiB, makes the write of the batch fail with ErrInvalid.
 func (b *Batch) Put(key, value []byte) { b.add(format.Value, key, value) }
 
 // Delete removes key, whether or not it is there. It copies key.
@@ -78,8 +78,8 @@ func checkSizes(key, value []byte) error {
 		return fmt.Errorf("%w: key is empty", ErrInvalid)
 	case len(key) > format.MaxKey:
 		return fmt.Errorf("%w: key of %d bytes, at most %d are allowed", ErrInvalid, len(key), format.MaxKey)
-	case len(value) > format.MaxValue:
-		return fmt.Errorf("%w: value of %d bytes, at most %d are allowed", ErrInvalid, len(value), format.MaxValue)
+	case len(value) > format.MaxRowValue:
+		return fmt.Errorf("%w: value of %d bytes, at most %d are allowed", ErrInvalid, len(value), format.MaxRowValue)
 	}
 	return nil
 }

@@ -31,9 +31,10 @@ func (h WriteHandle) AwaitDurable(ctx context.Context) error {
 }
 
 // Put sets key to value and returns when that is durable. Keys have 1 to 65,535
-// bytes, values fewer than 4 GiB; other sizes are ErrInvalid. It returns
-// ErrFenced if a newer writer has taken over, and ErrUnknownOutcome if it cannot
-// be told whether the put took effect.
+// bytes, values as many as Options.MaxBatchBytes lets in and fewer than 1 GiB
+// less 128 KiB; other sizes are ErrInvalid. It returns ErrFenced if a newer
+// writer has taken over, and ErrUnknownOutcome if it cannot be told whether the
+// put took effect.
 func (db *DB) Put(ctx context.Context, key, value []byte) error {
 	var b Batch
 	b.Put(key, value)
