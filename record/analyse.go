@@ -79,7 +79,7 @@ func badTableName(name string) string {
 	for i, c := range name {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
 		if !letter && (i == 0 || !(c >= '0' && c <= '9' || c == '-' || c == '.')) {
-			return "it must consist of letters, digits, '_', '-' and '.', and begin with a letter"
+			return "it must consist of letters, digits, '_', '-' and '.', and begin with a letter or '_'"
 		}
 	}
 	if strings.HasPrefix(name, schemaPrefix) {

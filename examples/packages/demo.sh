@@ -35,10 +35,10 @@ say "Get a record by its key"
 run "$stele" get --db "$db" Package bash
 
 say "List by a field: what depends on libssl3"
-run "$stele" query --db "$db" Package 'depends:"libssl3"' --limit 5
+run "$stele" query --db "$db" Package 'depends:"libssl3"' --limit 5 --fields name,version,section,maintainer
 
 say "A range, largest first, by the index on installed_size"
-run "$stele" query --db "$db" Package 'section = "net" AND installed_size > 10000' --order installed_size --desc --limit 5
+run "$stele" query --db "$db" Package 'section = "net" AND installed_size > 10000' --order installed_size --desc --limit 5 --fields name,installed_size,maintainer
 
 say "How that is answered"
 run "$stele" query --db "$db" Package 'section = "net" AND installed_size > 10000' --order installed_size --desc --limit 5 --explain
