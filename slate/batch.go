@@ -10,8 +10,8 @@ import (
 )
 
 // Batch is a list of writes that take effect together: all or none, in one WAL
-// object, under one sequence number. Of several writes to one key the last
-// counts. A Batch is used by one goroutine at a time and may be written more
+// object, under one sequence number. Of several puts and deletes of one key the
+// last counts, and the merges behind it are folded onto it. A Batch is used by one goroutine at a time and may be written more
 // than once.
 type Batch struct {
 	data []byte
@@ -25,20 +25,34 @@ type Batch struct {
 type op struct {
 	at, keyLen, valLen int
 	kind               format.Kind
+	expiry             Expiry
 }
 
 // Put sets key to value. It copies both. A key of 0 or more than 65,535 bytes,
 // or a value of nearly 1 GiB, makes the write of the batch fail with ErrInvalid.
-func (b *Batch) Put(key, value []byte) { b.add(format.Value, key, value) }
+func (b *Batch) Put(key, value []byte) { b.add(format.Value, key, value, Expiry{}) }
+
+// PutExpiring is Put for a value that expires.
+func (b *Batch) PutExpiring(key, value []byte, e Expiry) { b.add(format.Value, key, value, e) }
+
+// Merge writes an operand that the database's merge operator folds onto the
+// value of key. It copies both. Sizes are bounded as Put's are; without an
+// operator the write of the batch fails with ErrNoOperator.
+func (b *Batch) Merge(key, operand []byte) { b.add(format.Merge, key, operand, Expiry{}) }
+
+// MergeExpiring is Merge for an operand that expires: the key's value is then
+// what it would be without it. Merges of one key in one batch that expire at
+// different times, or otherwise than the put that they follow, are ErrInvalid.
+func (b *Batch) MergeExpiring(key, operand []byte, e Expiry) { b.add(format.Merge, key, operand, e) }
 
 // Delete removes key, whether or not it is there. It copies key.
-func (b *Batch) Delete(key []byte) { b.add(format.Tombstone, key, nil) }
+func (b *Batch) Delete(key []byte) { b.add(format.Tombstone, key, nil, Expiry{}) }
 
-func (b *Batch) add(kind format.Kind, key, value []byte) {
+func (b *Batch) add(kind format.Kind, key, value []byte, e Expiry) {
 	if b.err == nil {
 		b.err = checkSizes(key, value)
 	}
-	b.ops = append(b.ops, op{len(b.data), len(key), len(value), kind})
+	b.ops = append(b.ops, op{len(b.data), len(key), len(value), kind, e})
 	b.data = append(append(b.data, key...), value...)
 	b.size += memtable.EncodedSize(key, value)
 }
@@ -55,21 +69,37 @@ func (b *Batch) Reset() { *b = Batch{data: b.data[:0], ops: b.ops[:0]} }
 func (b *Batch) key(o op) []byte   { return b.data[o.at : o.at+o.keyLen] }
 func (b *Batch) value(o op) []byte { return b.data[o.at+o.keyLen : o.at+o.keyLen+o.valLen] }
 
-// normalise puts the writes in key order and keeps the last one of every key.
-func (b *Batch) normalise() {
+// normalise puts the writes in key order and makes one of those to one key. An
+// error leaves the batch as good as it was.
+func (b *Batch) normalise(operator MergeOperator) error {
+	if err := b.checkOperands(operator); err != nil {
+		return err
+	}
 	if len(b.ops) < 2 {
-		return
+		return nil
 	}
 	slices.SortStableFunc(b.ops, func(x, y op) int { return bytes.Compare(b.key(x), b.key(y)) })
 	kept := b.ops[:0]
-	for i, o := range b.ops {
-		if i+1 < len(b.ops) && bytes.Equal(b.key(o), b.key(b.ops[i+1])) {
-			b.size -= memtable.EncodedSize(b.key(o), b.value(o))
-			continue
+	for from := 0; from < len(b.ops); {
+		end := from + 1
+		for end < len(b.ops) && bytes.Equal(b.key(b.ops[from]), b.key(b.ops[end])) {
+			end++
 		}
+		same := b.ops[from:end]
+		o, err := b.fold(same, operator)
+		if err != nil {
+			b.ops = append(kept, b.ops[from:]...)
+			return err
+		}
+		for _, old := range same {
+			b.size -= memtable.EncodedSize(b.key(old), b.value(old))
+		}
+		b.size += memtable.EncodedSize(b.key(o), b.value(o))
 		kept = append(kept, o)
+		from = end
 	}
 	b.ops = kept
+	return nil
 }
 
 func checkSizes(key, value []byte) error {

@@ -149,7 +149,7 @@ func (db *DB) compactAll(ctx context.Context) error {
 	job := compact.Job{
 		Bucket: db.bucket, Root: db.root, Tables: scanTables{db, m},
 		SST: db.opts.sst(), MaxSST: db.opts.MaxSSTBytes, NewID: db.ids.ulid,
-		MinSeq: db.pinned(m.RecentSnapshotMinSeq),
+		MinSeq: db.pinned(m.RecentSnapshotMinSeq), Operator: db.opts.MergeOperator,
 	}
 	out, err := job.Run(ctx, m, spec)
 	if err != nil {

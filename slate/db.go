@@ -13,6 +13,7 @@ import (
 	"github.com/stele-db/stele/slate/internal/layout"
 	"github.com/stele-db/stele/slate/internal/manifest"
 	"github.com/stele-db/stele/slate/internal/memtable"
+	"github.com/stele-db/stele/slate/internal/merge"
 	"github.com/stele-db/stele/slate/internal/sst"
 	"github.com/stele-db/stele/slate/internal/wal"
 )
@@ -323,6 +324,10 @@ func (db *DB) broadcastLocked() {
 
 // current is the newest view.
 func (db *DB) current() *view { return db.pic.Load() }
+
+func (db *DB) rules() merge.Rules {
+	return readRules(db.opts.MergeOperator, db.opts.HideExpired, db.opts.Clock)
+}
 
 // refresh loads the latest manifest: another process may have compacted and
 // collected what the old view names. An object missing from the latest manifest

@@ -28,8 +28,17 @@
 // large enough. When four L0 SSTs stand, they are merged into a sorted run. A
 // writer alone with nothing to do sends no request.
 //
+// # Merges and expiry
+//
+// With Options.MergeOperator, Merge writes an operand without reading the key,
+// and reads fold all operands onto the value that they were written on. Flushes
+// and compactions fold those that no snapshot parts. Without the operator such
+// rows are refused by key.
+//
+// A put or merge may carry an Expiry. What has expired is dropped by flushes and
+// compactions, and hidden at once if Options.HideExpired says so.
+//
 // # What is not here yet
 //
-// Transactions, merge operators, TTL, tiered compaction and garbage
-// collection. Rows that SlateDB wrote with a merge operator are refused by key.
+// Transactions, tiered compaction and garbage collection.
 package slate

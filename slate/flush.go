@@ -74,7 +74,7 @@ func (db *DB) flushTable(ctx context.Context, f *frozen) error {
 // writeL0 writes the rows of a memtable that a reader at minSeq or later can
 // see; no SST if there are none.
 func (db *DB) writeL0(ctx context.Context, f *frozen, minSeq uint64) ([]format.SST, error) {
-	it := merge.Retain(f.table.Iter(nil, nil, false), merge.Policy{MinSeq: minSeq, Tick: f.tick})
+	it := merge.Retain(f.table.Iter(nil, nil, false), merge.Policy{MinSeq: minSeq, Tick: f.tick, Operator: db.opts.MergeOperator})
 	defer it.Close()
 	w := sst.NewWriter(db.opts.sst())
 	for {

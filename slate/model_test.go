@@ -71,6 +71,7 @@ func drawOptions(t *rapid.T) slate.Options {
 		CompactL0:         rapid.SampledFrom([]int{2, 4}).Draw(t, "compact"),
 		MaxWALObjects:     rapid.SampledFrom([]int{3, 4096}).Draw(t, "wals"),
 		CacheBytes:        rapid.SampledFrom([]int64{-1, 1 << 20}).Draw(t, "cache"),
+		MergeOperator:     slate.Concat,
 		Compression: rapid.SampledFrom([]slate.Codec{
 			slate.NoCompression, slate.Snappy, slate.Zlib, slate.LZ4, slate.Zstd}).Draw(t, "codec"),
 		MinFlushInterval: -1,
@@ -142,14 +143,24 @@ func runHistory(t *rapid.T, opts slate.Options) {
 			must("delete", db.Delete(ctx, []byte(k)))
 			delete(m, k)
 		},
+		"merge": func(t *rapid.T) {
+			k, v := key.Draw(t, "key"), value(t)
+			must("merge", db.Merge(ctx, []byte(k), []byte(v)))
+			m[k] += v
+		},
 		"batch": func(t *rapid.T) {
 			var batch slate.Batch
 			for range rapid.IntRange(1, 20).Draw(t, "n") {
 				k := key.Draw(t, "key")
-				if rapid.Bool().Draw(t, "del") {
+				switch rapid.IntRange(0, 3).Draw(t, "op") {
+				case 0:
 					batch.Delete([]byte(k))
 					delete(m, k)
-				} else {
+				case 1:
+					v := value(t)
+					batch.Merge([]byte(k), []byte(v))
+					m[k] += v
+				default:
 					v := value(t)
 					batch.Put([]byte(k), []byte(v))
 					m[k] = v
@@ -185,7 +196,7 @@ func runHistory(t *rapid.T, opts slate.Options) {
 		"compact": func(*rapid.T) { must("compact", db.Compact(ctx)) },
 		"reader": func(t *rapid.T) {
 			must("flush", db.Flush(ctx))
-			rd, err := slate.OpenReader(ctx, "db", b, slate.ReaderOptions{})
+			rd, err := slate.OpenReader(ctx, "db", b, slate.ReaderOptions{MergeOperator: opts.MergeOperator})
 			must("open reader", err)
 			r := drawRange(t)
 			if got, want := drain(t, rd.Scan(ctx, r)), m.scan(r); !slices.Equal(got, want) {

@@ -77,6 +77,14 @@ type Options struct {
 	// cache.
 	CacheBytes int64
 
+	// MergeOperator folds operands written with Merge, here or by SlateDB.
+	// Default: none; then merges are refused, and so are reads, flushes and
+	// compactions of operands that are there.
+	MergeOperator MergeOperator
+	// HideExpired hides rows from the moment at which they expire. Default: they
+	// are seen, as in SlateDB, until a flush or compaction rewrites them.
+	HideExpired bool
+
 	// Clock is where time comes from. Default: the machine's.
 	Clock Clock
 	// Random is where ids and tokens come from. Default: crypto/rand. It must be

@@ -15,6 +15,7 @@ import (
 	"github.com/stele-db/stele/slate/internal/layout"
 	"github.com/stele-db/stele/slate/internal/manifest"
 	"github.com/stele-db/stele/slate/internal/memtable"
+	"github.com/stele-db/stele/slate/internal/merge"
 	"github.com/stele-db/stele/slate/internal/sst"
 	"github.com/stele-db/stele/slate/internal/wal"
 )
@@ -25,6 +26,12 @@ type ReaderOptions struct {
 	// CacheBytes is the budget of the block cache. Default 64 MiB; negative: no
 	// cache.
 	CacheBytes int64
+	// MergeOperator folds merge operands. Default: none; then reading one is
+	// ErrNoOperator.
+	MergeOperator MergeOperator
+	// HideExpired hides rows from the moment at which they expire. Default: they
+	// are seen, as in SlateDB, until a flush or compaction rewrites them.
+	HideExpired bool
 	// Clock is where time comes from. Default: the machine's.
 	Clock Clock
 }
@@ -33,6 +40,7 @@ type ReaderOptions struct {
 // was opened. It writes nothing, not even a checkpoint, and fences nobody. Its
 // methods may be called concurrently.
 type Reader struct {
+	opts      ReaderOptions
 	bucket    bucket.Bucket
 	root      layout.Root
 	manifests *manifest.Store[format.Manifest]
@@ -54,6 +62,7 @@ func OpenReader(ctx context.Context, path string, b bucket.Bucket, opts ReaderOp
 	b = bucket.WithRetry(b, bucket.RetryOptions{Clock: opts.Clock})
 	root := layout.NewRoot(path)
 	r := &Reader{
+		opts:   opts,
 		bucket: b, root: root,
 		manifests: manifest.NewStore(b, root, opts.Clock, rand.Reader, manifest.Manifests),
 		tables:    sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
@@ -135,6 +144,10 @@ func (r *Reader) moved(ctx context.Context, m *format.Manifest) error {
 
 func (r *Reader) current() *view { return r.pic.Load() }
 
+func (r *Reader) rules() merge.Rules {
+	return readRules(r.opts.MergeOperator, r.opts.HideExpired, r.opts.Clock)
+}
+
 // refresh loads a newer view for a read whose objects were collected.
 func (r *Reader) refresh(ctx context.Context, old *view) (*view, error) {
 	if v := r.current(); v.tree.id > old.tree.id {
@@ -173,6 +186,8 @@ func (r *Reader) Scan(ctx context.Context, rng Range) iter.Seq2[KV, error] {
 type fixed struct{ r *Reader }
 
 func (f *fixed) current() *view { return f.r.current() }
+
+func (f *fixed) rules() merge.Rules { return f.r.rules() }
 
 func (f *fixed) refresh(ctx context.Context, old *view) (*view, error) {
 	if _, err := f.r.refresh(ctx, old); err != nil {

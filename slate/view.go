@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"sort"
 
@@ -191,6 +190,16 @@ type source interface {
 	// refresh loads the latest manifest. It returns a view other than old, or
 	// an error if there is none.
 	refresh(ctx context.Context, old *view) (*view, error)
+	// rules are those of a read that begins now.
+	rules() merge.Rules
+}
+
+func readRules(op MergeOperator, hideExpired bool, c Clock) merge.Rules {
+	s := merge.Rules{Operator: op, HideExpired: hideExpired}
+	if hideExpired {
+		s.Now = c.Now().UnixMilli()
+	}
+	return s
 }
 
 // get reads key from the view and at the seq that at returns, which is asked
@@ -198,9 +207,17 @@ type source interface {
 // dst.
 func get(ctx context.Context, src source, at func() (*view, uint64), key, dst []byte) ([]byte, error) {
 	var row format.Row
+	rules := src.rules()
 	for {
 		v, seq := at()
 		found, err := v.get(ctx, key, seq, &row)
+		if found && row.Kind == format.Merge {
+			var merged *format.Row
+			if merged, err = v.merged(ctx, key, seq, rules); merged != nil {
+				return append(dst, merged.Value...), nil
+			}
+			found = false
+		}
 		if errors.Is(err, bucket.ErrNotFound) {
 			if _, err = src.refresh(ctx, v); err == nil {
 				continue
@@ -209,10 +226,11 @@ func get(ctx context.Context, src source, at func() (*view, uint64), key, dst []
 		switch {
 		case err != nil:
 			return nil, err
-		case !found || row.Kind == format.Tombstone:
+		case !found:
 			return nil, ErrNotFound
-		case row.Kind == format.Merge:
-			return nil, fmt.Errorf("key %q: %w", key, ErrNoOperator)
+		}
+		if kind, _ := rules.Kind(&row); kind == format.Tombstone {
+			return nil, ErrNotFound
 		}
 		return append(dst, row.Value...), nil
 	}
@@ -226,8 +244,9 @@ const ctxEvery = 256
 func scan(ctx context.Context, src source, v *view, seq uint64, r Range) iter.Seq2[KV, error] {
 	return func(yield func(KV, error) bool) {
 		var last []byte
+		rules := src.rules()
 		for rows := 0; ; {
-			it := merge.Visible(v.iter(r), seq, r.Reverse)
+			it := merge.Visible(v.iter(r), seq, r.Reverse, rules)
 			var err error
 			for {
 				var row *format.Row

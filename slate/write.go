@@ -54,7 +54,8 @@ func (db *DB) Delete(ctx context.Context, key []byte) error {
 // Write applies a batch atomically. It waits while memory is full
 // (Options.MaxUnflushedBytes), and, unless the options say otherwise, until the
 // batch is durable. An empty batch, one above Options.MaxBatchBytes and one with
-// a key or value out of bounds are ErrInvalid and change nothing.
+// a key or value out of bounds are ErrInvalid and change nothing; so do merges
+// without Options.MergeOperator, which are ErrNoOperator.
 //
 // If the context ends while Write waits for durability, the batch has been
 // applied and may still become durable.
@@ -65,7 +66,9 @@ func (db *DB) Write(ctx context.Context, b *Batch, opts WriteOptions) (WriteHand
 	case len(b.ops) == 0:
 		return WriteHandle{}, fmt.Errorf("%w: the batch is empty", ErrInvalid)
 	}
-	b.normalise()
+	if err := b.normalise(db.opts.MergeOperator); err != nil {
+		return WriteHandle{}, err
+	}
 	if b.size > db.opts.MaxBatchBytes {
 		return WriteHandle{}, fmt.Errorf("%w: batch of %d bytes, at most %d are allowed", ErrInvalid, b.size, db.opts.MaxBatchBytes)
 	}
@@ -125,10 +128,12 @@ func (db *DB) apply(b *Batch) WriteHandle {
 	w.refs = w.refs[:0]
 	table := db.state.active
 	for _, o := range b.ops {
-		w.refs = append(w.refs, table.Add(&format.Row{
+		row := format.Row{
 			Key: b.key(o), Value: b.value(o), Kind: o.kind,
 			Seq: w.seq, HasCreate: true, CreateTS: w.tick,
-		}))
+		}
+		row.ExpireTS, row.HasExpire = o.expiry.at(w.tick)
+		w.refs = append(w.refs, table.Add(&row))
 	}
 	h := WriteHandle{Seq: w.seq, Created: time.UnixMilli(w.tick), log: db.log}
 	h.buffer = db.log.Append(table, w.refs, w.seq, b.size)

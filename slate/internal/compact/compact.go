@@ -55,6 +55,8 @@ type Job struct {
 	NewID   func() (format.ULID, error)
 	MinSeq  uint64            // see merge.Policy
 	Advance func(bytes int64) // told the bytes of every SST written; may be nil
+
+	Operator merge.Operator // folds operands; nil: they are refused
 }
 
 // Run merges the spec's sources as they stand in m and returns the SSTs of the
@@ -76,7 +78,9 @@ func (j *Job) Run(ctx context.Context, m *format.Manifest, s Spec) ([]format.SST
 		sources = append(sources, j.Tables.IterRun(m.Runs[i]))
 	}
 	bottom := len(m.Runs) == 0 || s.Destination == m.Runs[len(m.Runs)-1].ID
-	it := merge.Retain(merge.Sorted(sources, false), merge.Policy{MinSeq: j.MinSeq, Tick: m.LastL0ClockTick, Bottom: bottom})
+	it := merge.Retain(merge.Sorted(sources, false), merge.Policy{
+		MinSeq: j.MinSeq, Tick: m.LastL0ClockTick, Bottom: bottom, Operator: j.Operator,
+	})
 	defer it.Close()
 	return j.write(ctx, it)
 }

@@ -3,15 +3,9 @@ package merge
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/stele-db/stele/slate/internal/format"
 )
-
-// ErrNoOperator: a row holds a merge operand and no merge operator is there to
-// resolve it.
-var ErrNoOperator = errors.New("row has merge operands but no merge operator is configured")
 
 // Iterator yields row versions in one fixed order: forward by key ascending
 // and seq descending, in reverse by the exact mirror. Next returns nil at the
@@ -115,52 +109,103 @@ func (s *sorted) Close() {
 }
 
 // Visible reduces an iterator to what a reader at maxSeq sees: of every key
-// the newest version with seq <= maxSeq, deleted keys left out.
-func Visible(it Iterator, maxSeq uint64, reverse bool) Iterator {
+// the newest version with seq <= maxSeq, operands folded onto what they were
+// written on, deleted keys left out.
+func Visible(it Iterator, maxSeq uint64, reverse bool, rules Rules) Iterator {
 	if reverse {
-		return &visibleReverse{it: it, maxSeq: maxSeq}
+		return &visibleReverse{it: it, maxSeq: maxSeq, rules: rules}
 	}
-	return &visible{it: it, maxSeq: maxSeq}
+	return &visible{it: it, maxSeq: maxSeq, rules: rules}
 }
 
 type visible struct {
 	it     Iterator
 	maxSeq uint64
-	key    []byte
-	any    bool
+	rules  Rules
+	key    []byte // its answer is known
+	any    bool   // key is set
+	pend   *format.Row
+	fold   Fold
 }
 
 func (v *visible) Next(ctx context.Context) (*format.Row, error) {
 	for {
-		r, err := v.it.Next(ctx)
+		r, err := v.read(ctx)
 		if r == nil || err != nil {
 			return nil, err
 		}
 		if r.Seq > v.maxSeq || v.any && bytes.Equal(r.Key, v.key) {
 			continue
 		}
+		kind, counts := v.rules.Kind(r)
+		if !counts {
+			continue
+		}
 		v.key, v.any = append(v.key[:0], r.Key...), true
-		switch r.Kind {
+		switch kind {
 		case format.Tombstone:
 			continue
 		case format.Merge:
-			return nil, operandError(r)
+			return v.merged(ctx, r)
 		}
 		return r, nil
+	}
+}
+
+func (v *visible) read(ctx context.Context) (*format.Row, error) {
+	if r := v.pend; r != nil {
+		v.pend = nil
+		return r, nil
+	}
+	return v.it.Next(ctx)
+}
+
+// merged reads the key's older versions down to the first that is no operand.
+func (v *visible) merged(ctx context.Context, r *format.Row) (*format.Row, error) {
+	v.fold.Reset(v.rules.Operator, false)
+	for {
+		kind, counts := v.rules.Kind(r)
+		switch {
+		case !counts:
+		case kind == format.Merge:
+			if err := v.fold.Add(r); err != nil {
+				return nil, err
+			}
+		case kind == format.Tombstone:
+			return v.fold.Value(nil)
+		default:
+			return v.fold.Value(r)
+		}
+		var err error
+		if r, err = v.it.Next(ctx); err != nil {
+			return nil, err
+		}
+		if r == nil || !bytes.Equal(r.Key, v.key) {
+			v.pend = r
+			return v.fold.Value(nil)
+		}
 	}
 }
 
 func (v *visible) Close() { v.it.Close() }
 
 // visibleReverse sees a key's versions oldest first, so it holds the newest
-// visible one back until the key changes.
+// visible one back, with the operands above it, until the key changes.
 type visibleReverse struct {
 	it      Iterator
 	maxSeq  uint64
-	held    [2]format.Row // the candidate and the row handed out, in turns
+	rules   Rules
+	held    [2]heldRow // the candidate and the row handed out, in turns
 	cur     int
 	holding bool
 	done    bool
+}
+
+// heldRow is the newest version of a key that is no operand, a tombstone if
+// there is none, and the operands written since.
+type heldRow struct {
+	row  format.Row
+	fold Fold
 }
 
 func (v *visibleReverse) Next(ctx context.Context) (*format.Row, error) {
@@ -171,34 +216,64 @@ func (v *visibleReverse) Next(ctx context.Context) (*format.Row, error) {
 		}
 		if r == nil {
 			v.done = true
-			if v.holding && v.held[v.cur].Kind != format.Tombstone {
-				return v.hand(&v.held[v.cur])
+			if v.holding {
+				return v.held[v.cur].value()
 			}
 			return nil, nil
 		}
 		if r.Seq > v.maxSeq {
 			continue
 		}
+		kind, counts := v.rules.Kind(r)
+		if !counts {
+			continue
+		}
 		c := &v.held[v.cur]
-		if !v.holding || bytes.Equal(c.Key, r.Key) {
-			CopyRow(c, r)
+		if !v.holding || bytes.Equal(c.row.Key, r.Key) {
+			if err := c.take(r, kind, !v.holding, v.rules.Operator); err != nil {
+				return nil, err
+			}
 			v.holding = true
 			continue
 		}
 		v.cur = 1 - v.cur
-		CopyRow(&v.held[v.cur], r)
-		if c.Kind != format.Tombstone {
-			return v.hand(c)
+		if err := v.held[v.cur].take(r, kind, true, v.rules.Operator); err != nil {
+			return nil, err
+		}
+		if row, err := c.value(); row != nil || err != nil {
+			return row, err
 		}
 	}
 	return nil, nil
 }
 
-func (v *visibleReverse) hand(r *format.Row) (*format.Row, error) {
-	if r.Kind == format.Merge {
-		return nil, operandError(r)
+// take adds the next newer version of the key, or the first of a new one.
+func (h *heldRow) take(r *format.Row, kind format.Kind, first bool, op Operator) error {
+	if kind == format.Merge {
+		if first {
+			h.row.Key, h.row.Kind = append(h.row.Key[:0], r.Key...), format.Tombstone
+			h.fold.Reset(op, true)
+		}
+		return h.fold.Add(r)
 	}
-	return r, nil
+	CopyRow(&h.row, r)
+	h.row.Kind = kind
+	h.fold.Reset(op, true)
+	return nil
+}
+
+// value is the row that a reader sees, nil if the key is deleted.
+func (h *heldRow) value() (*format.Row, error) {
+	deleted := h.row.Kind == format.Tombstone
+	switch {
+	case h.fold.Any() && deleted:
+		return h.fold.Value(nil)
+	case h.fold.Any():
+		return h.fold.Value(&h.row)
+	case deleted:
+		return nil, nil
+	}
+	return &h.row, nil
 }
 
 func (v *visibleReverse) Close() { v.it.Close() }
@@ -210,22 +285,26 @@ func CopyRow(dst, src *format.Row) {
 	dst.Key, dst.Value = k, v
 }
 
-func operandError(r *format.Row) error { return fmt.Errorf("key %q: %w", r.Key, ErrNoOperator) }
-
 // Policy says what Retain must keep.
 type Policy struct {
 	// MinSeq: every version above it is kept, and of the others what a reader
 	// at MinSeq sees.
 	MinSeq uint64
-	// Tick: values that expire at or before this time (ms) become tombstones.
+	// Tick: values that expire at or before this time (ms) become tombstones,
+	// operands vanish.
 	Tick int64
 	// Bottom: nothing older lies below, so tombstones that only hide older
 	// versions are dropped.
 	Bottom bool
+	// Operator folds operands. Without one, an operand at or below MinSeq is
+	// ErrNoOperator. Should it fail, the key's versions stay as they are: reads
+	// tell of it, and one bad operand holds up nothing else.
+	Operator Operator
 }
 
 // Retain reduces a forward iterator to the versions that a flush or compaction
-// must keep (rules 2 to 4 of SlateDB's compaction: expiry, versions, bottom).
+// must keep (rules 1 to 4 of SlateDB's compaction: operands, expiry, versions,
+// bottom).
 func Retain(it Iterator, p Policy) Iterator {
 	return &retain{it: it, p: p}
 }
@@ -235,10 +314,14 @@ type retain struct {
 	p    Policy
 	pend *format.Row // first row of the next key, read but not yet grouped
 
+	key  []byte
 	kept []format.Row // versions of the current key, newest first
 	n    int          // how many of kept are in use
 	out  int          // next to hand out
 	done bool
+
+	from     int // kept[from:n] are operands that wait to be folded
+	operands [][]byte
 }
 
 func (c *retain) Next(ctx context.Context) (*format.Row, error) {
@@ -256,7 +339,7 @@ func (c *retain) Next(ctx context.Context) (*format.Row, error) {
 
 // group reads all versions of the next key and keeps what the policy wants.
 func (c *retain) group(ctx context.Context) error {
-	c.n, c.out = 0, 0
+	c.n, c.out, c.from = 0, 0, 0
 	r := c.pend
 	c.pend = nil
 	var err error
@@ -265,26 +348,19 @@ func (c *retain) group(ctx context.Context) error {
 			return err
 		}
 	}
+	if r != nil {
+		c.key = append(c.key[:0], r.Key...)
+	}
 	ended := false // the version that a reader at MinSeq sees was kept
 	for r != nil {
-		if c.n > 0 && !bytes.Equal(r.Key, c.kept[0].Key) {
+		if !bytes.Equal(r.Key, c.key) {
 			c.pend = r
 			break
 		}
 		if !ended {
-			if r.Kind == format.Merge {
-				return operandError(r)
+			if ended, err = c.keep(r); err != nil {
+				return err
 			}
-			if c.n == len(c.kept) {
-				c.kept = append(c.kept, format.Row{})
-			}
-			k := &c.kept[c.n]
-			CopyRow(k, r)
-			c.n++
-			if k.Kind == format.Value && k.HasExpire && k.ExpireTS <= c.p.Tick {
-				k.Kind, k.Value, k.HasExpire, k.ExpireTS = format.Tombstone, k.Value[:0], false, 0
-			}
-			ended = k.Seq <= c.p.MinSeq
 		}
 		if r, err = c.it.Next(ctx); err != nil {
 			return err
@@ -293,12 +369,99 @@ func (c *retain) group(ctx context.Context) error {
 	if r == nil {
 		c.done = true
 	}
+	c.fold(false)
 	if c.p.Bottom {
 		for c.n > 0 && c.kept[c.n-1].Kind == format.Tombstone {
 			c.n--
 		}
 	}
 	return nil
+}
+
+// keep takes the next older version of the key and reports whether no reader
+// needs one older still.
+func (c *retain) keep(r *format.Row) (ended bool, err error) {
+	operand, old := r.Kind == format.Merge, r.Seq <= c.p.MinSeq
+	if operand && old && c.p.Operator == nil {
+		return false, operandError(r)
+	}
+	fits := c.from < c.n && sameExpiry(&c.kept[c.n-1], r)
+	if !fits {
+		c.fold(false)
+	}
+	if c.n == len(c.kept) {
+		c.kept = append(c.kept, format.Row{})
+	}
+	CopyRow(&c.kept[c.n], r)
+	c.n++
+	switch {
+	case operand && old:
+		return false, nil // waits for what is below
+	case fits:
+		c.fold(true)
+	default:
+		c.settle(c.n - 1)
+	}
+	return old && !operand, nil
+}
+
+// fold makes one row of the operands that wait and, if there is one, the base
+// behind them.
+func (c *retain) fold(based bool) {
+	from, end := c.from, c.n
+	operands := c.kept[from:end]
+	var base *format.Row
+	if based {
+		base = &operands[len(operands)-1]
+		operands = operands[:len(operands)-1]
+	}
+	if len(operands) > 1 || len(operands) == 1 && based {
+		c.operands = c.operands[:0]
+		for i := len(operands) - 1; i >= 0; i-- {
+			c.operands = append(c.operands, operands[i].Value)
+		}
+		below := base
+		if based && base.Kind == format.Tombstone {
+			below = nil
+		}
+		if value, err := Apply(c.p.Operator, c.key, below, c.operands); err == nil {
+			newest := &c.kept[from]
+			for i := from + 1; i < end; i++ {
+				absorb(newest, &c.kept[i])
+			}
+			if based {
+				newest.Kind = format.Value
+			}
+			newest.Value = bytes.Clone(value) // it may be a part of any of them
+			c.n = from + 1
+		}
+	}
+	c.settle(from)
+}
+
+// settle ends the expired among kept[from:n], which nothing will be folded
+// with any more.
+func (c *retain) settle(from int) {
+	n := from
+	for i := from; i < c.n; i++ {
+		k := &c.kept[i]
+		expired := k.HasExpire && k.ExpireTS <= c.p.Tick
+		if expired && k.Kind == format.Merge {
+			continue
+		}
+		if expired && k.Kind == format.Value {
+			k.Kind, k.Value, k.HasExpire, k.ExpireTS = format.Tombstone, k.Value[:0], false, 0
+		}
+		if i != n {
+			c.kept[n], c.kept[i] = c.kept[i], c.kept[n] // both keep buffers of their own
+		}
+		n++
+	}
+	c.n, c.from = n, n
+}
+
+func sameExpiry(a, b *format.Row) bool {
+	return a.HasExpire == b.HasExpire && (!a.HasExpire || a.ExpireTS == b.ExpireTS)
 }
 
 func (c *retain) Close() { c.it.Close() }

@@ -38,9 +38,9 @@ func (d dbFlag) withBucket(e *env, f func(b bucket.Bucket, path string) error) e
 }
 
 // readEngine calls f with the engine, opened for reading.
-func (d dbFlag) readEngine(e *env, f func(r *slate.Reader) error) error {
+func (d dbFlag) readEngine(e *env, opts slate.ReaderOptions, f func(r *slate.Reader) error) error {
 	return d.withBucket(e, func(b bucket.Bucket, path string) error {
-		r, err := slate.OpenReader(e.ctx, path, b, slate.ReaderOptions{})
+		r, err := slate.OpenReader(e.ctx, path, b, opts)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/stele-db/stele/slate"
 )
@@ -42,6 +45,23 @@ func (k keyFlag) parse(s string) ([]byte, error) {
 		return nil, usagef("key %q is not %s: %v", s, k.KeyFormat, err)
 	}
 	return out, nil
+}
+
+// mergeOperators are the operators that the command line can name.
+var mergeOperators = map[string]slate.MergeOperator{"concat": slate.Concat}
+
+// operatorFlag names the operator that resolves merge operands.
+type operatorFlag struct {
+	MergeOperator string `placeholder:"NAME" help:"How operands of merges are folded onto values: concat appends them. Without it, a key that has operands is an error."`
+}
+
+func (o operatorFlag) options() (slate.ReaderOptions, error) {
+	op, ok := mergeOperators[o.MergeOperator]
+	if !ok && o.MergeOperator != "" {
+		names := slices.Sorted(maps.Keys(mergeOperators))
+		return slate.ReaderOptions{}, usagef("no merge operator %s; there is: %s", o.MergeOperator, strings.Join(names, ", "))
+	}
+	return slate.ReaderOptions{MergeOperator: op}, nil
 }
 
 // within narrows r to the keys of s.

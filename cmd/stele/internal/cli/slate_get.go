@@ -11,6 +11,7 @@ import (
 type slateGetCmd struct {
 	dbFlag
 	keyFlag
+	operatorFlag
 	Key  string `arg:"" help:"The key."`
 	JSON bool   `name:"json" help:"Print a line {\"key\": base64, \"value\": base64}."`
 }
@@ -30,7 +31,11 @@ func (c *slateGetCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.readEngine(e, func(r *slate.Reader) error {
+	opts, err := c.options()
+	if err != nil {
+		return err
+	}
+	return c.readEngine(e, opts, func(r *slate.Reader) error {
 		value, err := r.Get(e.ctx, key)
 		if errors.Is(err, slate.ErrNotFound) {
 			return fmt.Errorf("no key %s in the database at %s", escaped(key), c.DB)

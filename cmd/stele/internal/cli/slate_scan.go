@@ -10,6 +10,7 @@ import (
 type slateScanCmd struct {
 	dbFlag
 	keyFlag
+	operatorFlag
 	Prefix  string `placeholder:"P" help:"Only keys that begin with this."`
 	From    string `placeholder:"K" help:"Only keys from this one on."`
 	To      string `placeholder:"K" help:"Only keys before this one."`
@@ -39,7 +40,11 @@ func (c *slateScanCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.readEngine(e, func(r *slate.Reader) error {
+	opts, err := c.options()
+	if err != nil {
+		return err
+	}
+	return c.readEngine(e, opts, func(r *slate.Reader) error {
 		if rng.Upper != nil && bytes.Compare(rng.Lower, rng.Upper) >= 0 {
 			return nil // no key lies between
 		}

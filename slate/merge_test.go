@@ -1,0 +1,345 @@
+package slate_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stele-db/stele/slate"
+	"github.com/stele-db/stele/slate/bucket"
+)
+
+func mergeInto(t testing.TB, db *slate.DB, key, operand string) {
+	t.Helper()
+	if err := db.Merge(t.Context(), []byte(key), []byte(operand)); err != nil {
+		t.Fatalf("merge %q: %v", key, err)
+	}
+}
+
+// SlateDB's merged rows, in the log, in L0 and in runs, read as SlateDB reads
+// them: by a reader, by a writer, after our flush and after our compaction.
+func TestSlateDBsMerges(t *testing.T) {
+	b, m := load(t, "merges")
+	r, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{MergeOperator: slate.Concat})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "reader", r, m)
+
+	opts := slate.Options{MergeOperator: slate.Concat, CompactL0: -1}
+	db := open(t, b, opts)
+	equal(t, "writer", db, m)
+	for k := range m {
+		mergeInto(t, db, k, "+ours")
+		m[k] += "+ours"
+	}
+	equal(t, "after merges", db, m)
+	if err := db.FlushMemtable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "after a flush", db, m)
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "after compaction", db, m)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "reopened", open(t, b, opts), m)
+}
+
+// Without the operator nothing is harmed: writes and reads of operands are
+// refused by key, a compaction fails, and with the operator all is there.
+func TestOperandsWithoutOperator(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	opts := slate.Options{MergeOperator: slate.Concat, CompactL0: -1}
+	db := open(t, b, opts)
+	put(t, db, "a", "1")
+	put(t, db, "z", "26")
+	for _, v := range []string{"2", "3"} { // no flush folds over a snapshot
+		s, err := db.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		mergeInto(t, db, "a", v)
+		if err := db.FlushMemtable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	db = open(t, b, slate.Options{CompactL0: -1})
+	refused := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, slate.ErrNoOperator) || !strings.Contains(err.Error(), `key "a"`) {
+			t.Errorf("%s: %v, want no operator for key a", what, err)
+		}
+	}
+	refused("merge", db.Merge(t.Context(), []byte("a"), []byte("x")))
+	_, err := db.Get(t.Context(), []byte("a"))
+	refused("get", err)
+	for _, r := range []slate.Range{{}, {Reverse: true}} {
+		for _, err = range db.Scan(t.Context(), r) {
+			if err != nil {
+				refused("scan", err)
+			}
+		}
+	}
+	put(t, db, "b", "still writable") // and no snapshot holds the operands apart any more
+	refused("compact", db.Compact(t.Context()))
+	checkGet(t, db, model{"z": "26"}, "z")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, b, opts)
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "with the operator", db, model{"a": "123", "b": "still writable", "z": "26"})
+}
+
+// Operands in the log cannot be flushed without the operator; they stay there.
+func TestFlushWithoutOperator(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	opts := slate.Options{MergeOperator: slate.Concat}
+	put(t, open(t, b, opts), "a", "1")
+	mergeInto(t, open(t, b, opts), "a", "2") // each open fences the one before
+	err := open(t, b, slate.Options{}).FlushMemtable(t.Context())
+	if !errors.Is(err, slate.ErrNoOperator) || !strings.Contains(err.Error(), `key "a"`) {
+		t.Errorf("flush: %v, want no operator for key a", err)
+	}
+	equal(t, "with the operator", open(t, b, opts), model{"a": "12"})
+}
+
+// In a batch the last put or delete of a key counts, with the merges behind it.
+func TestMergesInABatch(t *testing.T) {
+	for _, c := range []struct {
+		ops, below string
+		want       string // the key's value; "" is none
+		kind       string // of the row written
+	}{
+		{"m1", "", "1", "merge"},
+		{"m1 m2 m3", "", "123", "merge"},
+		{"m1 m2", "0", "012", "merge"},
+		{"p1 m2", "0", "12", "value"},
+		{"m1 p2", "0", "2", "value"},
+		{"m1 p2 m3 m4", "0", "234", "value"},
+		{"d m3", "0", "3", "value"},
+		{"m1 d", "0", "", "tombstone"},
+		{"p1 d m2 p3 m4", "0", "34", "value"},
+	} {
+		t.Run(c.ops+" on "+c.below, func(t *testing.T) {
+			b := bucket.NewInMemBucket()
+			db := open(t, b, slate.Options{MergeOperator: slate.Concat})
+			m := model{}
+			if c.below != "" {
+				put(t, db, "k", c.below)
+			}
+			if c.want != "" {
+				m["k"] = c.want
+			}
+			var batch slate.Batch
+			batch.Put([]byte("l"), []byte("other"))
+			m["l"] = "other"
+			for _, o := range strings.Fields(c.ops) {
+				switch o[0] {
+				case 'p':
+					batch.Put([]byte("k"), []byte(o[1:]))
+				case 'm':
+					batch.Merge([]byte("k"), []byte(o[1:]))
+				case 'd':
+					batch.Delete([]byte("k"))
+				}
+			}
+			if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if batch.Len() != 2 {
+				t.Errorf("%d rows for two keys", batch.Len())
+			}
+			equal(t, "written", db, m)
+			if got := logged(t, b, "k"); got[len(got)-1] != c.kind {
+				t.Errorf("rows in the log are %v, want the last to be a %s", got, c.kind)
+			}
+		})
+	}
+}
+
+// logged returns the kinds of key's rows in the log.
+func logged(t *testing.T, b bucket.Bucket, key string) []string {
+	t.Helper()
+	var kinds []string
+	for id := uint64(1); ; id++ {
+		rows, err := slate.ReadWAL(t.Context(), "db", b, id)
+		if errors.Is(err, bucket.ErrNotFound) {
+			return kinds
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if string(r.Key) == key {
+				kinds = append(kinds, r.Kind)
+			}
+		}
+	}
+}
+
+// A snapshot between two operands sees the first, after any rewriting.
+func TestSnapshotsBetweenOperands(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	db := open(t, b, slate.Options{MergeOperator: slate.Concat, CompactL0: -1})
+	var snaps []*slate.Snapshot
+	for i := range 6 {
+		s, err := db.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		snaps = append(snaps, s)
+		mergeInto(t, db, "k", fmt.Sprint(i))
+		if i%2 == 1 {
+			if err := db.FlushMemtable(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	check := func(from int) {
+		t.Helper()
+		for i, s := range snaps[from:] {
+			m := model{"k": "012345"[:from+i]}
+			if from+i == 0 {
+				m = model{}
+			}
+			equal(t, fmt.Sprintf("snapshot %d", from+i), s, m)
+		}
+		equal(t, "now", db, model{"k": "012345"})
+	}
+	check(0)
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(0)
+	for _, s := range snaps[:3] {
+		s.Close()
+	}
+	put(t, db, "l", "")
+	if err := db.Delete(t.Context(), []byte("l")); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(3)
+}
+
+// Many operands of one key, spread over every level, fold in order.
+func TestManyOperands(t *testing.T) {
+	for _, cache := range []int64{-1, 1 << 20} {
+		b := bucket.NewInMemBucket()
+		db := open(t, b, slate.Options{MergeOperator: slate.Concat, CompactL0: -1, MaxL0: 100, CacheBytes: cache, MinFilterKeys: 1})
+		s, err := db.Snapshot() // nothing is folded
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		for i := range 1500 {
+			operand := fmt.Sprintf("%d,", i)
+			want += operand
+			var batch slate.Batch
+			batch.Merge([]byte("k"), []byte(operand))
+			if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{Volatile: true}); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case i == 500:
+				err = db.Compact(t.Context())
+			case i%300 == 299:
+				err = db.FlushMemtable(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "unfolded", db, model{"k": want})
+		equal(t, "before all", s, model{})
+		s.Close()
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "folded", db, model{"k": want})
+	}
+}
+
+// longest keeps the longest of the operands.
+type longest struct{}
+
+func (longest) Name() string { return "longest" }
+
+func (longest) Merge(_, existing []byte, _ bool, operands [][]byte) ([]byte, error) {
+	return slices.MaxFunc(append([][]byte{existing}, operands...), func(a, b []byte) int { return len(a) - len(b) }), nil
+}
+
+// One database holds values of several kinds; what no operator could fold is
+// refused when it is written, and a key that cannot be folded harms no other.
+func TestMergeByType(t *testing.T) {
+	op := slate.MergeByType(map[byte]slate.MergeOperator{'c': slate.Concat, 'l': longest{}})
+	if want := "by type (0x63: concat, 0x6c: longest)"; op.Name() != want {
+		t.Errorf("name is %s, want %s", op.Name(), want)
+	}
+	b := bucket.NewInMemBucket()
+	db := open(t, b, slate.Options{MergeOperator: op, CompactL0: -1})
+	for _, kv := range []string{"texts=cab", "texts=cd", "long=lxx", "long=lyyyy", "long=lz"} {
+		k, v, _ := strings.Cut(kv, "=")
+		mergeInto(t, db, k, v)
+	}
+	for _, bad := range []string{"", "?x"} {
+		if err := db.Merge(t.Context(), []byte("k"), []byte(bad)); !errors.Is(err, slate.ErrInvalid) {
+			t.Errorf("operand %q: %v, want invalid", bad, err)
+		}
+	}
+	m := model{"texts": "cabd", "long": "lyyyy"}
+	equal(t, "unfolded", db, m)
+
+	put(t, db, "mixed", "cab")
+	mergeInto(t, db, "mixed", "lx")
+	for range 2 {
+		if _, err := db.Get(t.Context(), []byte("mixed")); !errors.Is(err, slate.ErrInvalid) || !strings.Contains(err.Error(), `key "mixed"`) {
+			t.Errorf("get of mixed types: %v", err)
+		}
+		for _, k := range []string{"texts", "long"} {
+			checkGet(t, db, m, k)
+		}
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, db, "mixed", "cured")
+	m["mixed"] = "cured"
+	equal(t, "cured", db, m)
+}
+
+// Writing a batch that cannot be folded changes neither database nor batch.
+func TestBatchThatCannotBeFolded(t *testing.T) {
+	op := slate.MergeByType(map[byte]slate.MergeOperator{'c': slate.Concat, 'l': longest{}})
+	db := open(t, bucket.NewInMemBucket(), slate.Options{MergeOperator: op})
+	var batch slate.Batch
+	batch.Put([]byte("a"), []byte("1"))
+	batch.Put([]byte("a"), []byte("2"))
+	batch.Merge([]byte("b"), []byte("c1"))
+	batch.Merge([]byte("b"), []byte("l2"))
+	if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); !errors.Is(err, slate.ErrInvalid) {
+		t.Fatalf("write: %v, want invalid", err)
+	}
+	equal(t, "after it", db, model{})
+	batch.Put([]byte("b"), []byte("c3"))
+	if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "mended", db, model{"a": "2", "b": "c3"})
+}
