@@ -112,16 +112,23 @@ func (db *DB) rest(err error) bool {
 		return true
 	}
 	db.opts.Logger.Warn("compaction failed", slog.Any("error", err))
-	if db.isClosing() {
-		return false // the database is whole; the next writer compacts
-	}
 	timer, stop := db.opts.Clock.After(compactRetry)
 	defer stop()
-	select {
-	case <-timer:
-	case <-db.dead:
+	for {
+		db.mu.Lock()
+		closing, changed := db.state.closing, db.state.changed
+		db.mu.Unlock()
+		if closing {
+			return false // the database is whole; the next writer compacts
+		}
+		select {
+		case <-timer:
+			return true
+		case <-db.dead:
+			return true
+		case <-changed:
+		}
 	}
-	return true
 }
 
 // compactAll merges everything there is into one run, by SlateDB's steps: the

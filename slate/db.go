@@ -459,12 +459,6 @@ func (db *DB) Close() error {
 	return err
 }
 
-func (db *DB) isClosing() bool {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.state.closing
-}
-
 func wake(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

@@ -18,8 +18,8 @@ var (
 	ErrInvalid = bucket.ErrInvalid
 	// ErrNoDatabase: no manifest lies at the path.
 	ErrNoDatabase = errors.New("no database")
-	// ErrNoOperator: a row holds merge operands, and reading it takes the merge
-	// operator that wrote them.
+	// ErrNoOperator: a row holds merge operands, or would, and there is no merge
+	// operator. Set Options.MergeOperator to the one that wrote them.
 	ErrNoOperator = merge.ErrNoOperator
 	// ErrUnavailable: the bucket did not answer; wait and run it again.
 	ErrUnavailable = bucket.ErrUnavailable

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"time"
 
@@ -136,4 +137,24 @@ func ExampleOpenReader() {
 	// Output:
 	// true
 	// v
+}
+
+func ExampleDB_Merge() {
+	ctx := context.Background()
+	db, err := slate.Open(ctx, "guests", bucket.NewInMemBucket(), slate.Options{MergeOperator: slate.Concat})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for _, name := range []string{"Ada,", "Grace,", "Barbara"} {
+		if err := db.Merge(ctx, []byte("visitors"), []byte(name)); err != nil { // reads nothing
+			log.Fatal(err)
+		}
+	}
+	visitors, err := db.Get(ctx, []byte("visitors"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", visitors)
+	// Output: Ada,Grace,Barbara
 }

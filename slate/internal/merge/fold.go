@@ -47,8 +47,8 @@ func Apply(op Operator, key []byte, base *format.Row, operands [][]byte) ([]byte
 		existing = base.Value
 	}
 	value, err := op.Merge(key, existing, base != nil, operands)
-	if err == nil && len(value) > format.MaxValue {
-		err = fmt.Errorf("result of %d bytes, at most %d are allowed", len(value), format.MaxValue)
+	if err == nil && len(value) > format.MaxRowValue {
+		err = fmt.Errorf("result of %d bytes, at most %d are allowed", len(value), format.MaxRowValue)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key %q: merge operator %s: %w", key, op.Name(), err)

@@ -25,7 +25,8 @@ func (*slateScanCmd) Help() string {
 
 Examples:
   stele slate scan --db file://./data --prefix __schema__
-  stele slate scan --db s3://bucket/app --key-format escaped --from '\x01\x01\x02' --limit 10 --json`
+  stele slate scan --db s3://bucket/app --key-format escaped --from '\x01\x01\x02' --limit 10 --json
+  stele slate scan --db file://./counters --merge-operator concat`
 }
 
 // pairJSON is a key and its value, in base64 as JSON keeps bytes.

@@ -1,0 +1,323 @@
+package slate_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/stele-db/stele/slate"
+	"github.com/stele-db/stele/slate/bucket"
+)
+
+// An expired row is hidden from the moment on if that is wanted, and gone
+// after it was rewritten; SlateDB's readers see it until then.
+func TestExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		opts := slate.Options{HideExpired: true, MergeOperator: slate.Concat, CompactL0: -1}
+		db := open(t, b, opts)
+		start := time.Now()
+		put(t, db, "base", "b")
+		put(t, db, "shadowed", "old")
+		var batch slate.Batch
+		batch.PutExpiring([]byte("after"), []byte("1"), slate.ExpireAfter(time.Second))
+		batch.PutExpiring([]byte("at"), []byte("2"), slate.ExpireAt(start.Add(2*time.Second)))
+		batch.PutExpiring([]byte("never"), []byte("3"), slate.ExpireAfter(math.MaxInt64))
+		batch.PutExpiring([]byte("shadowed"), []byte("4"), slate.ExpireAfter(time.Second))
+		batch.MergeExpiring([]byte("base"), []byte("5"), slate.ExpireAfter(time.Second))
+		batch.MergeExpiring([]byte("alone"), []byte("6"), slate.ExpireAfter(time.Second))
+		if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		mergeInto(t, db, "base", "7")
+
+		reader := func(hide bool) *slate.Reader {
+			r, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{HideExpired: hide, MergeOperator: slate.Concat})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		all := model{"after": "1", "at": "2", "never": "3", "shadowed": "4", "base": "b57", "alone": "6"}
+		check := func(when string, want model) {
+			t.Helper()
+			equal(t, when, db, want)
+			equal(t, when+", reader", reader(true), want)
+		}
+		check("at once", all)
+		time.Sleep(time.Second - time.Millisecond)
+		check("just before", all)
+		time.Sleep(time.Millisecond)
+		one := model{"at": "2", "never": "3", "base": "b7"}
+		check("after a second", one)
+		equal(t, "a reader that sees the expired", reader(false), all)
+		time.Sleep(time.Second)
+		two := model{"never": "3", "base": "b7"}
+		check("after two seconds", two)
+
+		put(t, db, "tick", "")
+		two["tick"] = ""
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check("compacted", two)
+		equal(t, "none left to see", reader(false), two)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Rows have one expiry, so merges of one key in one batch must agree on it.
+func TestExpiriesInABatch(t *testing.T) {
+	soon, late := slate.ExpireAfter(time.Hour), slate.ExpireAfter(2*time.Hour)
+	k := []byte("k")
+	for _, c := range []struct {
+		name  string
+		write func(b *slate.Batch)
+		ok    bool
+	}{
+		{"equal", func(b *slate.Batch) { b.MergeExpiring(k, k, soon); b.MergeExpiring(k, k, soon) }, true},
+		{"different", func(b *slate.Batch) { b.MergeExpiring(k, k, soon); b.MergeExpiring(k, k, late) }, false},
+		{"with and without", func(b *slate.Batch) { b.MergeExpiring(k, k, soon); b.Merge(k, k) }, false},
+		{"on a put that expires", func(b *slate.Batch) { b.PutExpiring(k, k, soon); b.MergeExpiring(k, k, soon) }, true},
+		{"on a put that does not", func(b *slate.Batch) { b.Put(k, k); b.MergeExpiring(k, k, soon) }, false},
+		{"on a delete", func(b *slate.Batch) { b.Delete(k); b.MergeExpiring(k, k, soon) }, true},
+		{"before a put", func(b *slate.Batch) { b.MergeExpiring(k, k, soon); b.Merge(k, k); b.Put(k, k) }, true},
+	} {
+		db := open(t, bucket.NewInMemBucket(), slate.Options{MergeOperator: slate.Concat})
+		var batch slate.Batch
+		c.write(&batch)
+		if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// What is written is what SlateDB writes: kind, value and times of each row, as
+// they lie in the log and, folded, in L0.
+func TestRowsOfMergesAndExpiries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		db := open(t, b, slate.Options{MergeOperator: slate.Concat, CompactL0: -1})
+		time.Sleep(time.Hour) // 2000-01-01 01:00
+		var batch slate.Batch
+		batch.Put([]byte("a"), []byte("1"))
+		batch.Merge([]byte("a"), []byte("2"))
+		batch.Merge([]byte("b"), []byte("3"))
+		batch.Merge([]byte("b"), []byte("4"))
+		batch.PutExpiring([]byte("c"), []byte("5"), slate.ExpireAfter(1500*time.Microsecond))
+		batch.MergeExpiring([]byte("d"), []byte("6"), slate.ExpireAt(time.Unix(4e9, 0)))
+		batch.Delete([]byte("e"))
+		if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		mergeInto(t, db, "b", "7")
+
+		text := func(r slate.RowInfo) string {
+			s := fmt.Sprintf("%s@%d %s %q %s", r.Key, r.Seq, r.Kind, r.Value, r.Created.Format("15:04:05"))
+			if r.Expires != nil {
+				s += " until " + r.Expires.Format(time.RFC3339Nano)
+			}
+			return s
+		}
+		var got []string
+		for id := uint64(2); id <= 3; id++ {
+			rows, err := slate.ReadWAL(t.Context(), "db", b, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rows {
+				got = append(got, text(r))
+			}
+		}
+		if err := db.FlushMemtable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, "L0")
+		for o, err := range b.List(t.Context(), "db/compacted/", "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := strings.TrimSuffix(strings.TrimPrefix(o.Key, "db/compacted/"), ".sst")
+			if _, err := slate.ReadSST(t.Context(), "db", b, id, func(r slate.RowInfo) error {
+				got = append(got, text(r))
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []string{
+			`a@1 value "12" 01:00:00`,
+			`b@1 merge "34" 01:00:00`,
+			`c@1 value "5" 01:00:00 until 2000-01-01T01:00:00.002Z`,
+			`d@1 merge "6" 01:00:00 until 2096-10-02T07:06:40Z`,
+			`e@1 tombstone "" 01:00:00`,
+			`b@2 merge "7" 01:00:01`,
+			"L0",
+			`a@1 value "12" 01:00:00`,
+			`b@2 merge "347" 01:00:01`,
+			`c@1 tombstone "" 01:00:00`,
+			`d@1 merge "6" 01:00:00 until 2096-10-02T07:06:40Z`,
+			`e@1 tombstone "" 01:00:00`,
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("rows are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// handClock tells the time (ms) that it was set to; its waits are the
+// machine's.
+type handClock struct{ ms atomic.Int64 }
+
+func (c *handClock) Now() time.Time { return time.UnixMilli(c.ms.Load()) }
+
+func (c *handClock) After(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
+}
+
+// version is one write of a key in expiring, which keeps them all.
+type version struct {
+	value   string
+	operand bool
+	deleted bool
+	expires int64 // ms, 0: never
+}
+
+// expiring is a sorted map with rows that expire and merges.
+type expiring map[string][]version
+
+// at is the map as it is at a time (ms).
+func (m expiring) at(now int64) model {
+	out := model{}
+	for k, versions := range m {
+		value, exists := "", false
+		for _, v := range versions {
+			expired := v.expires > 0 && v.expires <= now
+			switch {
+			case v.operand && expired:
+			case v.operand:
+				value, exists = value+v.value, true
+			case v.deleted, expired:
+				value, exists = "", false
+			default:
+				value, exists = v.value, true
+			}
+		}
+		if exists {
+			out[k] = value
+		}
+	}
+	return out
+}
+
+// Under any history of writes that expire, merges, passing time, rewriting and
+// snapshots the engine hides exactly what has expired.
+func TestEngineHidesWhatHasExpired(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) { runExpiries(t, drawOptions(t)) })
+}
+
+func runExpiries(t *rapid.T, opts slate.Options) {
+	ctx := context.Background()
+	b := bucket.NewInMemBucket()
+	clock := new(handClock)
+	clock.ms.Store(1e12)
+	opts.HideExpired, opts.ReaderGrace, opts.Clock = true, -1, clock
+	db, err := slate.Open(ctx, "db", b, opts)
+	must := func(what string, err error) {
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	must("open", err)
+	defer func() { _ = db.Close() }()
+	m := expiring{}
+	type pinned struct {
+		s *slate.Snapshot
+		m expiring
+	}
+	var snaps []pinned
+	drop := func() {
+		for _, s := range snaps {
+			s.s.Close()
+		}
+		snaps = nil
+	}
+	defer func() { drop() }()
+	check := func(who string, db scans, m expiring) {
+		now := m.at(clock.ms.Load())
+		for _, r := range []slate.Range{{}, {Reverse: true}} {
+			if got, want := drain(t, db.Scan(ctx, r)), now.scan(r); !slices.Equal(got, want) {
+				t.Fatalf("%s: scan %+v\n got %v\nwant %v", who, r, got, want)
+			}
+		}
+		for _, k := range []string{"a", "b", "c", "d"} {
+			checkGet(t, db, now, k)
+		}
+	}
+	n := 0
+	t.Repeat(map[string]func(*rapid.T){
+		"write": func(t *rapid.T) {
+			k := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "key")
+			n++
+			v := version{value: fmt.Sprint(n, ",")}
+			var (
+				batch slate.Batch
+				e     slate.Expiry
+			)
+			if life := rapid.IntRange(0, 6).Draw(t, "life"); life > 0 {
+				e = slate.ExpireAfter(time.Duration(life) * time.Millisecond)
+				v.expires = clock.ms.Load() + int64(life)
+			}
+			switch rapid.SampledFrom([]string{"put", "merge", "merge", "delete"}).Draw(t, "op") {
+			case "put":
+				batch.PutExpiring([]byte(k), []byte(v.value), e)
+			case "merge":
+				v.operand = true
+				batch.MergeExpiring([]byte(k), []byte(v.value), e)
+			default:
+				v.deleted = true
+				batch.Delete([]byte(k))
+			}
+			_, err := db.Write(ctx, &batch, slate.WriteOptions{Volatile: true})
+			must("write", err)
+			m[k] = append(slices.Clip(m[k]), v)
+		},
+		"pass": func(t *rapid.T) { clock.ms.Add(rapid.Int64Range(1, 3).Draw(t, "ms")) },
+		"now":  func(*rapid.T) { check("now", db, m) },
+		"snapshot": func(*rapid.T) {
+			s, err := db.Snapshot()
+			must("snapshot", err)
+			snaps = append(snaps, pinned{s, maps.Clone(m)})
+		},
+		"old": func(*rapid.T) {
+			for _, s := range snaps {
+				check("snapshot", s.s, s.m)
+			}
+		},
+		"release": func(*rapid.T) { drop() },
+		"l0":      func(*rapid.T) { must("flush memtable", db.FlushMemtable(ctx)) },
+		"compact": func(*rapid.T) { must("compact", db.Compact(ctx)) },
+		"reopen": func(*rapid.T) {
+			drop()
+			must("close", db.Close())
+			db, err = slate.Open(ctx, "db", b, opts)
+			must("open", err)
+		},
+	})
+}
