@@ -279,6 +279,7 @@ func (db *DB) record(ctx context.Context, entry format.Compaction) error {
 			return nil, errDeposed
 		}
 		next := &format.Compactions{CompactorEpoch: epoch, Recent: keepFinished(c.Recent)}
+		next.Recent = slices.DeleteFunc(next.Recent, func(c format.Compaction) bool { return c.ID == entry.ID })
 		if entry.Status.Finished() {
 			next.Recent = nil // of the finished ones the last is kept
 		}
@@ -294,12 +295,16 @@ func (db *DB) record(ctx context.Context, entry format.Compaction) error {
 	return nil
 }
 
-// keepFinished drops what an ended compactor left unfinished: its outputs are
-// named by no manifest and are garbage.
+// keepFinished keeps the last compaction. One that an ended compactor left
+// unfinished has failed: garbage collection finds its outputs by the next one's
+// id, and the sources by its own, should it have come as far as the commit.
 func keepFinished(all []format.Compaction) []format.Compaction {
 	var kept []format.Compaction
 	for _, c := range all {
-		if c.Status.Finished() {
+		if !c.Status.Finished() {
+			c.Status = format.CompactionFailed
+		}
+		if len(kept) == 0 || c.ID.Compare(kept[0].ID) > 0 {
 			kept = []format.Compaction{c}
 		}
 	}

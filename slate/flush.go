@@ -56,6 +56,9 @@ func (db *DB) flushTable(ctx context.Context, f *frozen) error {
 		return err
 	}
 	return db.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
+		if m.LastL0Seq >= f.lastSeq {
+			return m, nil // published already, see manifest.Store.Create
+		}
 		next := *m
 		next.L0 = append(slices.Clone(l0), m.L0...)
 		next.ReplayAfterWAL = max(m.ReplayAfterWAL, f.replayAfter)

@@ -3,9 +3,8 @@
 // so of two publishers one wins and the other starts again from what won
 // (SlateDB's slatedb-txn-obj).
 //
-// A publisher that slept so long that garbage collection may have removed the
-// version it is about to write would win a race that ended long ago. So a
-// version counts as published only if its base was confirmed to be the latest
-// within Fresh before the put ended, or a listing afterwards shows nothing
-// newer.
+// Where garbage collection has removed the version that a publisher is about to
+// write, because others have long published later ones, the put succeeds and
+// means nothing. A version counts as published only once a listing afterwards
+// shows nothing newer, whatever the age at which garbage is collected.
 package manifest

@@ -122,7 +122,8 @@ func (s *Store[T]) List(ctx context.Context, after uint64) ([]uint64, error) {
 }
 
 // Create publishes value as version base.ID+1. It returns bucket.ErrExists if
-// another publisher was first.
+// another publisher was first, or so fast behind that it looks the same: an
+// edit that Update repeats must stand finding itself done.
 func (s *Store[T]) Create(ctx context.Context, base Version[T], value *T) (Version[T], error) {
 	id := base.ID + 1
 	token, err := layout.Token(s.random)
@@ -134,7 +135,7 @@ func (s *Store[T]) Create(ctx context.Context, base Version[T], value *T) (Versi
 	if err := s.bucket.PutIfAbsent(ctx, key, s.codec.Encode(value), token); err != nil {
 		return Version[T]{}, err
 	}
-	if base.ID > 0 && s.clock.Now().Sub(base.ConfirmedAt) > Fresh {
+	if base.ID > 0 {
 		newer, err := s.List(ctx, id)
 		if err != nil {
 			return Version[T]{}, err
