@@ -26,7 +26,8 @@
 // Rows go to the write-ahead log, one object for all that arrive while the put
 // before is under way, and to the memtable, which becomes an L0 SST when it is
 // large enough. When four L0 SSTs stand, they are merged into a sorted run. A
-// writer alone with nothing to do sends no request.
+// writer alone with nothing to do sends no request. What is no longer needed
+// stays in the bucket until CollectGarbage runs, in any process.
 //
 // # Merges and expiry
 //
@@ -40,5 +41,6 @@
 //
 // # What is not here yet
 //
-// Transactions, tiered compaction and garbage collection.
+// Transactions, tiered compaction, and garbage collection that a writer runs by
+// itself.
 package slate

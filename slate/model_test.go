@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -74,6 +75,7 @@ func drawOptions(t *rapid.T) slate.Options {
 		MergeOperator:     slate.Concat,
 		Compression: rapid.SampledFrom([]slate.Codec{
 			slate.NoCompression, slate.Snappy, slate.Zlib, slate.LZ4, slate.Zstd}).Draw(t, "codec"),
+		ReaderGrace:      rapid.SampledFrom([]time.Duration{-1, time.Hour}).Draw(t, "grace"),
 		MinFlushInterval: -1,
 	}
 }
@@ -194,6 +196,10 @@ func runHistory(t *rapid.T, opts slate.Options) {
 		"flush":   func(*rapid.T) { must("flush", db.Flush(ctx)) },
 		"l0":      func(*rapid.T) { must("flush memtable", db.FlushMemtable(ctx)) },
 		"compact": func(*rapid.T) { must("compact", db.Compact(ctx)) },
+		"collect": func(*rapid.T) {
+			_, err := slate.CollectGarbage(ctx, "db", b, slate.GCOptions{MinAge: -1})
+			must("collect garbage", err)
+		},
 		"reader": func(t *rapid.T) {
 			must("flush", db.Flush(ctx))
 			rd, err := slate.OpenReader(ctx, "db", b, slate.ReaderOptions{MergeOperator: opts.MergeOperator})

@@ -33,7 +33,7 @@ type commands struct {
 	Create createCmd `cmd:"" help:"Make a gRPC database server of a schema."`
 	Serve  serveCmd  `cmd:"" help:"Serve a schema's database over gRPC."`
 	Verify verifyCmd `cmd:"" help:"Check that rows, indexes and schemas agree."`
-	Slate  slateCmd  `cmd:"" help:"Look at the engine: raw keys and values, manifests, SSTs, the log."`
+	Slate  slateCmd  `cmd:"" help:"Look at the engine: raw keys and values, manifests, SSTs, the log; compact, collect garbage."`
 
 	Version kong.VersionFlag `help:"Print the version."`
 }

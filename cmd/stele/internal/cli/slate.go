@@ -19,6 +19,8 @@ type slateCmd struct {
 	Manifest slateManifestCmd `cmd:"" help:"Show a manifest: what the database consists of."`
 	SST      slateSSTCmd      `cmd:"" name:"sst" help:"Show an SST: its parts and its rows."`
 	WAL      slateWALCmd      `cmd:"" name:"wal" help:"Show the write-ahead log: its objects, or the rows of one."`
+	Compact  slateCompactCmd  `cmd:"" help:"Merge everything into one sorted run."`
+	GC       slateGCCmd       `cmd:"" name:"gc" help:"Delete the objects that the database no longer needs."`
 }
 
 // keyFlag says how keys are written on the command line.

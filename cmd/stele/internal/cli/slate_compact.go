@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stele-db/stele/slate"
+	"github.com/stele-db/stele/slate/bucket"
+)
+
+type slateCompactCmd struct {
+	dbFlag
+	ReaderGrace time.Duration `default:"15m" placeholder:"TIME" help:"How long the state before stays for readers that run, such as 15m; 0s: not at all."`
+	JSON        bool          `name:"json" help:"Print one line of JSON."`
+}
+
+// Help is shown by --help.
+func (*slateCompactCmd) Help() string {
+	return `Moves the log to L0 and merges all L0 SSTs and sorted runs into one run, without what nobody can see any more. The command is the database's writer while it runs: a writer that is open elsewhere is fenced, its next write fails. What the database no longer needs stays in the bucket until "stele slate gc" deletes it.
+
+Examples:
+  stele slate compact --db file://./data
+  stele slate compact --db file://./data --reader-grace 0s`
+}
+
+// compacted is what a compaction has changed.
+type compacted struct {
+	Before shape `json:"before"`
+	After  shape `json:"after"`
+}
+
+// shape is what a manifest consists of.
+type shape struct {
+	Manifest uint64 `json:"manifest"`
+	L0       int    `json:"l0"`
+	Runs     int    `json:"runs"`
+	SSTs     int    `json:"ssts"`
+	Bytes    uint64 `json:"bytes"` // of data, before filters and indexes
+}
+
+// Run compacts everything.
+func (c *slateCompactCmd) Run(e *env) error {
+	if c.ReaderGrace < 0 {
+		return usagef("--reader-grace %s is negative", c.ReaderGrace)
+	}
+	if c.ReaderGrace == 0 {
+		c.ReaderGrace = -1
+	}
+	return c.withBucket(e, func(b bucket.Bucket, path string) error {
+		before, err := shapeOf(e, b, path) // there must be a database: Open would make one
+		if err != nil {
+			return err
+		}
+		db, err := slate.Open(e.ctx, path, b, slate.Options{ReaderGrace: c.ReaderGrace})
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(db.Compact(e.ctx), db.Close()); err != nil {
+			return err
+		}
+		after, err := shapeOf(e, b, path)
+		if err != nil {
+			return err
+		}
+		return e.buffered(func(w *bufio.Writer) error {
+			if c.JSON {
+				return writeJSON(w, compacted{Before: before, After: after})
+			}
+			_, err := fmt.Fprintf(w, "before: %s\nafter: %s\n", before, after)
+			return err
+		})
+	})
+}
+
+func shapeOf(e *env, b bucket.Bucket, path string) (s shape, err error) {
+	m, err := slate.ReadManifest(e.ctx, path, b, 0)
+	if err != nil {
+		return s, err
+	}
+	s = shape{Manifest: m.ID, L0: len(m.L0), Runs: len(m.Runs)}
+	ssts := m.L0
+	for _, r := range m.Runs {
+		ssts = append(ssts, r.SSTs...)
+	}
+	s.SSTs = len(ssts)
+	for _, t := range ssts {
+		s.Bytes += t.DataBytes
+	}
+	return s, nil
+}
+
+// String describes the shape in words.
+func (s shape) String() string {
+	return fmt.Sprintf("%s in L0, %s, %s in all, %s of data", count(s.L0, "SST"), count(s.Runs, "run"), count(s.SSTs, "SST"), byteSize(s.Bytes))
+}
