@@ -79,6 +79,12 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 bench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: memory
+memory: ## 10 million rows under a limit of resident memory; ARGS='-rows N' for fewer (writes some 15 GB to the temporary folder)
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -o $(BIN)/ ./bench/memory ./bench/memory/empty
+	@$(BIN)/memory -empty $(BIN)/empty $(ARGS)
+
 .PHONY: generate
 generate: ## regenerate what is generated
 	$(GO) generate ./...
