@@ -38,6 +38,7 @@ type DB struct {
 	manifests   *manifest.Store[format.Manifest]
 	compactions *manifest.Store[format.Compactions]
 	tables      *sst.Store
+	logAt       wal.Place
 	log         *wal.Log
 	epoch       uint64
 
@@ -96,12 +97,17 @@ type frozen struct {
 // ErrFenced if yet another writer opened meanwhile. The caller keeps b and
 // closes it after the database.
 func Open(ctx context.Context, path string, b bucket.Bucket, opts Options) (*DB, error) {
-	caps := b.Capabilities()
-	if !caps.ConditionalPut {
-		return nil, fmt.Errorf("open %q for writing: bucket %s has no atomic conditional put, which fencing needs: %s: %w",
-			path, caps.Name, caps.Reason, ErrUnsupported)
+	log := b
+	if opts.WALBucket != nil {
+		log = opts.WALBucket
 	}
-	opts, err := opts.withDefaults(caps)
+	for _, b := range []bucket.Bucket{b, log} {
+		if caps := b.Capabilities(); !caps.ConditionalPut {
+			return nil, fmt.Errorf("open %q for writing: bucket %s has no atomic conditional put, which fencing needs: %s: %w",
+				path, caps.Name, caps.Reason, ErrUnsupported)
+		}
+	}
+	opts, err := opts.withDefaults(log.Capabilities())
 	if err != nil {
 		return nil, err
 	}
@@ -114,9 +120,10 @@ func Open(ctx context.Context, path string, b bucket.Bucket, opts Options) (*DB,
 }
 
 func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
-	b = bucket.WithRetry(b, bucket.RetryOptions{Clock: opts.Clock, Rand: opts.Random, Attempts: retryAttempts})
+	retry := bucket.RetryOptions{Clock: opts.Clock, Rand: opts.Random, Attempts: retryAttempts}
+	b = bucket.WithRetry(b, retry)
 	db := &DB{
-		opts: opts, bucket: b, root: root,
+		opts: opts, bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry),
 		manifests:   manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Manifests),
 		compactions: manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Compactions),
 		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
@@ -153,7 +160,7 @@ func (db *DB) open(ctx context.Context) error {
 	db.committed.Store(db.writer.seq)
 	db.rebuildLocked(nil)
 	db.log = wal.Start(wal.Env{
-		Bucket: db.bucket, Root: db.root, Clock: db.opts.Clock, Random: db.opts.Random,
+		Place: db.logAt, Clock: db.opts.Clock, Random: db.opts.Random,
 		MinInterval: db.opts.MinFlushInterval, MaxDelay: db.opts.MaxFlushDelay,
 		MaxBytes: min(db.opts.L0Bytes, db.opts.MaxUnflushedBytes/2), SST: db.opts.sst(),
 		Confirm: db.confirm,
@@ -171,10 +178,10 @@ func (db *DB) open(ctx context.Context) error {
 func (db *DB) claim(ctx context.Context) (manifestVersion, error) {
 	v, err := db.manifests.Latest(ctx)
 	if errors.Is(err, bucket.ErrNotFound) {
-		if err := bucket.Probe(ctx, db.bucket, string(db.root)); err != nil {
+		if err := db.probe(ctx); err != nil {
 			return v, err
 		}
-		first := &format.Manifest{Initialized: true, LastL0ClockTick: math.MinInt64}
+		first := &format.Manifest{Initialized: true, LastL0ClockTick: math.MinInt64, WALStoreURI: db.opts.walStoreURI()}
 		v, err = db.manifests.Create(ctx, manifestVersion{}, first)
 		if errors.Is(err, bucket.ErrExists) {
 			v, err = db.manifests.Latest(ctx)
@@ -185,6 +192,9 @@ func (db *DB) claim(ctx context.Context) (manifestVersion, error) {
 	}
 	v, err = db.manifests.Update(ctx, v, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
 		if err := writable(m); err != nil {
+			return nil, err
+		}
+		if err := checkLog(ctx, m, db.opts.WALBucket, db.logAt); err != nil {
 			return nil, err
 		}
 		next := *m
@@ -200,8 +210,6 @@ func writable(m *format.Manifest) error {
 	switch {
 	case m.Segmented():
 		return fmt.Errorf("the database keeps segments, which this version cannot write: %w", ErrUnsupported)
-	case m.WALStoreURI != nil:
-		return fmt.Errorf("the database keeps its WAL in another bucket: %w", ErrUnsupported)
 	case !m.Initialized:
 		return fmt.Errorf("the database is a clone that is still being made: %w", ErrUnavailable)
 	}
@@ -214,7 +222,7 @@ func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVer
 	id := uint64(0)
 	for {
 		if id <= v.Value.ReplayAfterWAL {
-			ids, err := wal.List(ctx, db.bucket, db.root, v.Value.ReplayAfterWAL)
+			ids, err := db.logAt.List(ctx, v.Value.ReplayAfterWAL)
 			if err != nil {
 				return 0, v, err
 			}
@@ -227,7 +235,7 @@ func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVer
 		if err != nil {
 			return 0, v, err
 		}
-		err = db.bucket.PutIfAbsent(ctx, db.root.WAL(id), sst.EncodeFence(), token)
+		err = db.logAt.Bucket.PutIfAbsent(ctx, db.logAt.Key(id), sst.EncodeFence(), token)
 		taken := errors.Is(err, bucket.ErrExists)
 		if err != nil && !taken {
 			return 0, v, err
@@ -250,12 +258,12 @@ func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVer
 func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error {
 	limit := db.freezeSize()
 	for id := v.Value.ReplayAfterWAL + 1; id < fence; id++ {
-		rows, err := wal.Read(ctx, db.bucket, db.root, id)
+		rows, err := db.logAt.Read(ctx, id)
 		if errors.Is(err, bucket.ErrNotFound) {
 			if _, err := db.confirm(ctx); err != nil {
 				return err
 			}
-			return &CorruptError{Object: db.root.WAL(id), Offset: 0, Reason: "the object is missing from the log"}
+			return &CorruptError{Object: db.logAt.Key(id), Offset: 0, Reason: "the object is missing from the log"}
 		}
 		if err != nil {
 			return err

@@ -67,7 +67,7 @@ func TestSlateDBsDatabases(t *testing.T) {
 	}
 	names := 0
 	for _, e := range entries {
-		if !e.IsDir() || e.Name() == "merges" || e.Name() == "separate-wal-store" {
+		if !e.IsDir() || e.Name() == "merges" || e.Name() == "separate-wal-store" { // they have tests of their own
 			continue
 		}
 		names++
@@ -134,17 +134,5 @@ func TestMergedRowIsRefusedByKey(t *testing.T) {
 	}
 	if !errors.Is(err, slate.ErrNoOperator) {
 		t.Errorf("scan: %v, want no operator", err)
-	}
-}
-
-// A database whose WAL lies in another bucket is refused, not read in part.
-func TestSeparateWALIsRefused(t *testing.T) {
-	b, _ := load(t, "separate-wal-store")
-	_, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{})
-	if !errors.Is(err, slate.ErrUnsupported) {
-		t.Errorf("open reader: %v", err)
-	}
-	if _, err := slate.Open(t.Context(), "db", b, slate.Options{}); !errors.Is(err, slate.ErrUnsupported) {
-		t.Errorf("open: %v", err)
 	}
 }

@@ -26,6 +26,10 @@ type GCOptions struct {
 	MinAge time.Duration
 	// DryRun decides and reports, and writes and deletes nothing.
 	DryRun bool
+	// WALBucket and WALPath say where the log of a database lies that was created
+	// with them; see Options. Its objects are collected there.
+	WALBucket bucket.Bucket
+	WALPath   string
 
 	// Each, if not nil, is told of every object of the database: what stays, and
 	// what goes once it is gone (in a dry run: what would go). It is called by one
@@ -103,7 +107,8 @@ func (r *GCReport) Deleted() (objects int, bytes int64) {
 //
 // It returns ErrNoDatabase, ErrNewerFormat or ErrCorrupt for a database that it
 // cannot judge, and ErrUnsupported for one with segments or a bucket without
-// conditional put; nothing is deleted then. After another error, and when ctx
+// conditional put, and ErrInvalid for a log that lies elsewhere than the
+// options say; nothing is deleted then. After another error, and when ctx
 // ends, a part is deleted and the report says which; run it again.
 func CollectGarbage(ctx context.Context, path string, b bucket.Bucket, opts GCOptions) (GCReport, error) {
 	report := GCReport{DryRun: opts.DryRun}
@@ -120,10 +125,17 @@ func CollectGarbage(ctx context.Context, path string, b bucket.Bucket, opts GCOp
 	if caps := b.Capabilities(); !caps.ConditionalPut && !opts.DryRun {
 		return report, fmt.Errorf("collect garbage of %q: bucket %s has no atomic conditional put: %s: %w", path, caps.Name, caps.Reason, ErrUnsupported)
 	}
+	retry := bucket.RetryOptions{Clock: opts.Clock, Rand: opts.Random}
+	root := layout.NewRoot(path)
+	b = bucket.WithRetry(b, retry)
+	log := logPlace(b, root, opts.WALBucket, opts.WALPath, retry)
 	c := gc.Collector{
-		Bucket: bucket.WithRetry(b, bucket.RetryOptions{Clock: opts.Clock, Rand: opts.Random}),
-		Root:   layout.NewRoot(path), Clock: opts.Clock, Random: opts.Random,
-		MinAge: opts.MinAge, DryRun: opts.DryRun, Accept: collectable,
+		Bucket: b, Root: root, Log: log,
+		Clock: opts.Clock, Random: opts.Random,
+		MinAge: opts.MinAge, DryRun: opts.DryRun,
+		Accept: func(ctx context.Context, m *format.Manifest) error {
+			return errors.Join(collectable(m), checkLog(ctx, m, opts.WALBucket, log))
+		},
 		Each: func(d gc.Decision) {
 			report.add(d)
 			if opts.Each != nil {

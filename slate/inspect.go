@@ -189,15 +189,17 @@ func ReadSST(ctx context.Context, path string, b bucket.Bucket, id string, each 
 	}
 }
 
-// WALObjects returns the ids of the log's objects, in ascending order.
+// WALObjects returns the ids of the log's objects, in ascending order. Where the
+// log lies in another bucket, that bucket is meant, and the path in it.
 func WALObjects(ctx context.Context, path string, b bucket.Bucket) ([]uint64, error) {
-	return wal.List(ctx, bucket.WithRetry(b, bucket.RetryOptions{}), layout.NewRoot(path), 0)
+	return inspectedLog(path, b).List(ctx, 0)
 }
 
 // ReadWAL returns the rows of one object of the log in the order they were
-// written; none for a fence.
+// written; none for a fence. Where the log lies in another bucket, that bucket
+// is meant, and the path in it.
 func ReadWAL(ctx context.Context, path string, b bucket.Bucket, id uint64) ([]RowInfo, error) {
-	rows, err := wal.Read(ctx, bucket.WithRetry(b, bucket.RetryOptions{}), layout.NewRoot(path), id)
+	rows, err := inspectedLog(path, b).Read(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +208,10 @@ func ReadWAL(ctx context.Context, path string, b bucket.Bucket, id uint64) ([]Ro
 		out[i] = describeRow(&rows[i])
 	}
 	return out, nil
+}
+
+func inspectedLog(path string, b bucket.Bucket) wal.Place {
+	return wal.Place{Bucket: bucket.WithRetry(b, bucket.RetryOptions{}), Root: layout.NewRoot(path)}
 }
 
 var kindNames = map[format.Kind]string{format.Value: "value", format.Tombstone: "tombstone", format.Merge: "merge"}

@@ -85,6 +85,17 @@ type Options struct {
 	// are seen, as in SlateDB, until a flush or compaction rewrites them.
 	HideExpired bool
 
+	// WALBucket holds the log, and nothing else, if it is not nil: a bucket that
+	// answers sooner makes durable writes faster. It is decided when the database
+	// is created and holds for every writer and reader, SlateDB's included:
+	// opening without it, or with one where there was none, is ErrInvalid. The
+	// caller keeps it and closes it after the database.
+	WALBucket bucket.Bucket
+	// WALPath is the path in WALBucket under which the folder wal lies. Default:
+	// the database's own path, where SlateDB looks for it; "/" is the bucket's
+	// root.
+	WALPath string
+
 	// Clock is where time comes from. Default: the machine's.
 	Clock Clock
 	// Random is where ids and tokens come from. Default: crypto/rand. It must be
@@ -120,6 +131,9 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	set(&o.FilterBitsPerKey, 10)
 	set(&o.MinFilterKeys, 1000)
 	set(&o.CacheBytes, 64<<20)
+	if o.WALPath != "" && o.WALBucket == nil {
+		faults = append(faults, fmt.Errorf("WALPath is %q, and there is no WALBucket", o.WALPath))
+	}
 	atLeast("MaxFlushDelay", int64(o.MaxFlushDelay), 0)
 	atLeast("L0Bytes", o.L0Bytes, 1)
 	atLeast("MaxUnflushedBytes", o.MaxUnflushedBytes, 1)

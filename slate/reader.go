@@ -23,6 +23,10 @@ import (
 // ReaderOptions are the settings and components of a reader. The zero value is
 // the default.
 type ReaderOptions struct {
+	// WALBucket and WALPath say where the log of a database lies that was created
+	// with them; see Options.
+	WALBucket bucket.Bucket
+	WALPath   string
 	// CacheBytes is the budget of the block cache. Default 64 MiB; negative: no
 	// cache.
 	CacheBytes int64
@@ -43,6 +47,7 @@ type Reader struct {
 	opts      ReaderOptions
 	bucket    bucket.Bucket
 	root      layout.Root
+	logAt     wal.Place
 	manifests *manifest.Store[format.Manifest]
 	tables    *sst.Store
 	pic       atomic.Pointer[view]
@@ -59,11 +64,12 @@ func OpenReader(ctx context.Context, path string, b bucket.Bucket, opts ReaderOp
 	if opts.Clock == nil {
 		opts.Clock = clock.System
 	}
-	b = bucket.WithRetry(b, bucket.RetryOptions{Clock: opts.Clock})
+	retry := bucket.RetryOptions{Clock: opts.Clock}
+	b = bucket.WithRetry(b, retry)
 	root := layout.NewRoot(path)
 	r := &Reader{
 		opts:   opts,
-		bucket: b, root: root,
+		bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry),
 		manifests: manifest.NewStore(b, root, opts.Clock, rand.Reader, manifest.Manifests),
 		tables:    sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
 	}
@@ -86,8 +92,6 @@ func (r *Reader) load(ctx context.Context, old uint64) (*view, error) {
 			return nil, err
 		case v.Value.Segmented():
 			return nil, fmt.Errorf("the database keeps segments, which this version cannot read: %w", ErrUnsupported)
-		case v.Value.WALStoreURI != nil:
-			return nil, fmt.Errorf("the database keeps its WAL in another bucket: %w", ErrUnsupported)
 		case v.ID <= old:
 			return nil, &CorruptError{Object: r.root.Manifest(v.ID), Offset: 0, Reason: "an SST that the manifest names is missing"}
 		}
@@ -107,8 +111,11 @@ func (r *Reader) load(ctx context.Context, old uint64) (*view, error) {
 
 // replay reads the log behind m into a memtable, up to its end or first gap.
 func (r *Reader) replay(ctx context.Context, m *format.Manifest) (*memtable.Table, error) {
+	if err := checkLog(ctx, m, r.opts.WALBucket, r.logAt); err != nil {
+		return nil, errors.Join(r.moved(ctx, m), err)
+	}
 	mem := memtable.New(0)
-	ids, err := wal.List(ctx, r.bucket, r.root, m.ReplayAfterWAL)
+	ids, err := r.logAt.List(ctx, m.ReplayAfterWAL)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +126,7 @@ func (r *Reader) replay(ctx context.Context, m *format.Manifest) (*memtable.Tabl
 			}
 			break
 		}
-		rows, err := wal.Read(ctx, r.bucket, r.root, id)
+		rows, err := r.logAt.Read(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +144,7 @@ func (r *Reader) replay(ctx context.Context, m *format.Manifest) (*memtable.Tabl
 func (r *Reader) moved(ctx context.Context, m *format.Manifest) error {
 	v, err := r.manifests.Latest(ctx)
 	if err == nil && v.Value.ReplayAfterWAL > m.ReplayAfterWAL {
-		return fmt.Errorf("%s: %w", r.root.WAL(m.ReplayAfterWAL+1), bucket.ErrNotFound)
+		return fmt.Errorf("%s: %w", r.logAt.Key(m.ReplayAfterWAL+1), bucket.ErrNotFound)
 	}
 	return err
 }

@@ -41,6 +41,18 @@ func exit2(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// slatedb makes a command NAME that copies a database of SlateDB's, with all
+// its stores, into the folder NAME.
+func slatedb(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	all, err := filepath.Abs("../../slate/testdata/slatedb-0.12.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(filepath.Join(all, args[0]))))
+	}
+}
+
 // edit makes a command FILE [OFFSET] that changes a file in its place. FILE may
 // be a pattern that one file matches.
 func edit(f func(b []byte, at int) []byte) func(*testscript.TestScript, bool, []string) {
@@ -71,6 +83,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exit2":    exit2,
+			"slatedb":  slatedb(t),
 			"flip":     edit(func(b []byte, at int) []byte { b[at] ^= 0x40; return b }),
 			"truncate": edit(func(b []byte, at int) []byte { return b[:at] }),
 			"newer":    edit(func(b []byte, _ int) []byte { b[0], b[1] = 0x7f, 0xff; return b }),

@@ -28,12 +28,13 @@ const parallel = 16
 type Collector struct {
 	Bucket bucket.Bucket
 	Root   layout.Root
+	Log    wal.Place // where WAL objects lie
 	Clock  clock.Clock
 	Random io.Reader
 	MinAge time.Duration // 0 or less: any age will do
 	DryRun bool          // write and delete nothing
 	// Accept refuses a manifest that must not be collected by.
-	Accept func(*format.Manifest) error
+	Accept func(context.Context, *format.Manifest) error
 	// Each is told of every object: what stays, and what goes once it is gone
 	// (in a dry run: what would go). It is called by one goroutine at a time.
 	Each func(Decision)
@@ -80,7 +81,7 @@ func (c *Collector) load(ctx context.Context) (*State, int, error) {
 }
 
 func (c *Collector) list(ctx context.Context, s *State) error {
-	err := c.each(ctx, layout.CompactedDir, func(o bucket.Object) {
+	err := each(ctx, c.Bucket, c.Root.Dir(layout.CompactedDir), func(o bucket.Object) {
 		if id, ok := layout.SSTID(o.Key); ok && c.Root.SST(id) == o.Key {
 			s.SSTs = append(s.SSTs, Table{o, id})
 		}
@@ -89,17 +90,18 @@ func (c *Collector) list(ctx context.Context, s *State) error {
 		return err
 	}
 	numbered := []struct {
-		dir  string
-		id   func(string) (uint64, bool)
-		key  func(uint64) string
-		into *[]Numbered
+		bucket bucket.Bucket
+		dir    string
+		id     func(string) (uint64, bool)
+		key    func(uint64) string
+		into   *[]Numbered
 	}{
-		{layout.WALDir, layout.WALID, c.Root.WAL, &s.WAL},
-		{layout.CompactionsDir, layout.CompactionsID, c.Root.Compactions, &s.CompactionFiles},
-		{layout.ManifestDir, layout.ManifestID, c.Root.Manifest, &s.Manifests},
+		{c.Log.Bucket, c.Log.Root.Dir(layout.WALDir), layout.WALID, c.Log.Key, &s.WAL},
+		{c.Bucket, c.Root.Dir(layout.CompactionsDir), layout.CompactionsID, c.Root.Compactions, &s.CompactionFiles},
+		{c.Bucket, c.Root.Dir(layout.ManifestDir), layout.ManifestID, c.Root.Manifest, &s.Manifests},
 	}
 	for _, n := range numbered {
-		err := c.each(ctx, n.dir, func(o bucket.Object) {
+		err := each(ctx, n.bucket, n.dir, func(o bucket.Object) {
 			if id, ok := n.id(o.Key); ok && n.key(id) == o.Key {
 				*n.into = append(*n.into, Numbered{o, id})
 			}
@@ -111,8 +113,8 @@ func (c *Collector) list(ctx context.Context, s *State) error {
 	return nil
 }
 
-func (c *Collector) each(ctx context.Context, dir string, f func(bucket.Object)) error {
-	for o, err := range c.Bucket.List(ctx, c.Root.Dir(dir), "") {
+func each(ctx context.Context, b bucket.Bucket, dir string, f func(bucket.Object)) error {
+	for o, err := range b.List(ctx, dir, "") {
 		if err != nil {
 			return err
 		}
@@ -132,7 +134,7 @@ func (c *Collector) manifests(ctx context.Context, s *State) (int, error) {
 		}
 		expired := 0
 		v, err = store.Update(ctx, v, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
-			if err := c.Accept(m); err != nil {
+			if err := c.Accept(ctx, m); err != nil {
 				return nil, err
 			}
 			live := withoutExpired(m, s.Now)
@@ -174,7 +176,7 @@ func (c *Collector) pinned(ctx context.Context, store *manifest.Store[format.Man
 			return cp, nil
 		}
 		if err == nil {
-			err = c.Accept(v.Value)
+			err = c.Accept(ctx, v.Value)
 		}
 		if err != nil {
 			return nil, err
@@ -231,7 +233,7 @@ func (c *Collector) look(ctx context.Context, s *State) error {
 }
 
 func (c *Collector) lookWAL(ctx context.Context, id uint64) (Content, error) {
-	rows, err := wal.Read(ctx, c.Bucket, c.Root, id)
+	rows, err := c.Log.Read(ctx, id)
 	return Content{Rows: len(rows) > 0}, err
 }
 
@@ -276,6 +278,14 @@ func (c *Collector) sweep(ctx context.Context, all []Decision) error {
 	return nil
 }
 
+// holder is the bucket that holds objects of a kind.
+func (c *Collector) holder(k Kind) bucket.Bucket {
+	if k == WAL {
+		return c.Log.Bucket
+	}
+	return c.Bucket
+}
+
 // remove deletes in the order of the list, some at a time.
 func (c *Collector) remove(ctx context.Context, garbage []Decision) error {
 	for part := range slices.Chunk(garbage, parallel) {
@@ -284,7 +294,7 @@ func (c *Collector) remove(ctx context.Context, garbage []Decision) error {
 		for i, d := range part {
 			g.Go(func() (err error) {
 				if !c.DryRun {
-					err = c.Bucket.Delete(ctx, d.Object.Key)
+					err = c.holder(d.Kind).Delete(ctx, d.Object.Key)
 				}
 				gone[i] = err == nil
 				return err

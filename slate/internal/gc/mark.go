@@ -36,7 +36,6 @@ const (
 	Replayed   Reason = "it lies at or above the replay point"
 	Fence      Reason = "it has no rows: it fences older writers"
 	Unreadable Reason = "it cannot be read"
-	Elsewhere  Reason = "the log lies in another bucket"
 
 	// Unknown: the answer lies in the object; look into it and mark again.
 	Unknown Reason = "it was not looked into"
@@ -150,8 +149,6 @@ func (s *State) walFloor() uint64 {
 func (s *State) wal(o Numbered, floor uint64) Reason {
 	content, known := s.WALContent[o.ID]
 	switch {
-	case s.Latest.WALStoreURI != nil:
-		return Elsewhere
 	case o.ID >= floor:
 		return Replayed
 	case s.old(o.Object) != Garbage:

@@ -123,7 +123,6 @@ func TestMarkWAL(t *testing.T) {
 		{"old enough", 6, 200, &rows, func(s *State) { s.MinAge = 990 * time.Second }, Garbage},
 		{"at the replay point of a checkpoint", 5, 200, &rows, func(s *State) { s.Pinned[3] = &format.Manifest{ReplayAfterWAL: 5} }, Replayed},
 		{"below that", 4, 200, &rows, func(s *State) { s.Pinned[3] = &format.Manifest{ReplayAfterWAL: 5} }, Garbage},
-		{"log elsewhere", 6, 200, &rows, func(s *State) { s.Latest.WALStoreURI = new(string) }, Elsewhere},
 	} {
 		s := state()
 		if c.content != nil {

@@ -22,8 +22,7 @@ var ErrFenced = errors.New("detected newer DB client")
 
 // Env is the log's world.
 type Env struct {
-	Bucket bucket.Bucket
-	Root   layout.Root
+	Place
 	Clock  clock.Clock
 	Random io.Reader
 
@@ -310,7 +309,7 @@ func (l *Log) put(b *Buffer) error {
 		}
 		l.confirmedAt = began
 	}
-	key := l.env.Root.WAL(l.nextID)
+	key := l.env.Key(l.nextID)
 	began := l.env.Clock.Now()
 	if err := l.env.Bucket.PutIfAbsent(l.ctx, key, data, token); err != nil {
 		if errors.Is(err, bucket.ErrExists) {

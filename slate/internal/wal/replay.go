@@ -9,14 +9,24 @@ import (
 	"github.com/stele-db/stele/slate/internal/sst"
 )
 
-// List returns the ids of the WAL objects above after, in ascending order.
-func List(ctx context.Context, b bucket.Bucket, root layout.Root, after uint64) ([]uint64, error) {
+// Place is where a log's objects lie: those of the folder wal directly under
+// Root.
+type Place struct {
+	Bucket bucket.Bucket
+	Root   layout.Root
+}
+
+// Key names the object with this id.
+func (p Place) Key(id uint64) string { return p.Root.WAL(id) }
+
+// List returns the ids of the objects above after, in ascending order.
+func (p Place) List(ctx context.Context, after uint64) ([]uint64, error) {
 	from := ""
 	if after > 0 {
-		from = root.WAL(after)
+		from = p.Key(after)
 	}
 	var ids []uint64
-	for obj, err := range b.List(ctx, root.Dir(layout.WALDir), from) {
+	for obj, err := range p.Bucket.List(ctx, p.Root.Dir(layout.WALDir), from) {
 		if err != nil {
 			return nil, err
 		}
@@ -27,10 +37,10 @@ func List(ctx context.Context, b bucket.Bucket, root layout.Root, after uint64) 
 	return ids, nil
 }
 
-// Read returns the rows of one WAL object, none for a fence.
-func Read(ctx context.Context, b bucket.Bucket, root layout.Root, id uint64) ([]format.Row, error) {
-	key := root.WAL(id)
-	data, err := b.Get(ctx, key)
+// Read returns the rows of one object, none for a fence.
+func (p Place) Read(ctx context.Context, id uint64) ([]format.Row, error) {
+	key := p.Key(id)
+	data, err := p.Bucket.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
 	_ "github.com/stele-db/stele/slate/bucket/s3" // s3://
-	_ "github.com/stele-db/stele/slate/bucket/s3" // s3://
 )
 
 // dbFlag names the database; every command has it.
@@ -37,14 +36,35 @@ func (d dbFlag) withBucket(e *env, f func(b bucket.Bucket, path string) error) e
 	return errors.Join(d.explain(f(b, path)), b.Close())
 }
 
+// walFlag names the place of the log; commands on the engine have it.
+type walFlag struct {
+	WALDB string `name:"wal-db" placeholder:"URL" help:"Where the log of the database lies, if not beside its other objects: the URL of the folder that has the log's folder wal in it."`
+}
+
+// withLog calls f with the bucket of the log and the path in it; with nil if
+// the log lies beside the other objects.
+func (l walFlag) withLog(e *env, f func(log bucket.Bucket, path string) error) error {
+	if l.WALDB == "" {
+		return f(nil, "")
+	}
+	b, path, err := openBucket(e.ctx, l.WALDB)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(b, "/"+path), b.Close())
+}
+
 // readEngine calls f with the engine, opened for reading.
-func (d dbFlag) readEngine(e *env, opts slate.ReaderOptions, f func(r *slate.Reader) error) error {
+func (d dbFlag) readEngine(e *env, l walFlag, opts slate.ReaderOptions, f func(r *slate.Reader) error) error {
 	return d.withBucket(e, func(b bucket.Bucket, path string) error {
-		r, err := slate.OpenReader(e.ctx, path, b, opts)
-		if err != nil {
-			return err
-		}
-		return errors.Join(f(r), r.Close())
+		return l.withLog(e, func(log bucket.Bucket, logPath string) error {
+			opts.WALBucket, opts.WALPath = log, logPath
+			r, err := slate.OpenReader(e.ctx, path, b, opts)
+			if err != nil {
+				return err
+			}
+			return errors.Join(f(r), r.Close())
+		})
 	})
 }
 

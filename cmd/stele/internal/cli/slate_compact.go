@@ -12,6 +12,7 @@ import (
 
 type slateCompactCmd struct {
 	dbFlag
+	walFlag
 	ReaderGrace time.Duration `default:"15m" placeholder:"TIME" help:"How long the state before stays for readers that run, such as 15m; 0s: not at all."`
 	JSON        bool          `name:"json" help:"Print one line of JSON."`
 }
@@ -53,11 +54,14 @@ func (c *slateCompactCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
-		db, err := slate.Open(e.ctx, path, b, slate.Options{ReaderGrace: c.ReaderGrace})
+		err = c.withLog(e, func(log bucket.Bucket, logPath string) error {
+			db, err := slate.Open(e.ctx, path, b, slate.Options{ReaderGrace: c.ReaderGrace, WALBucket: log, WALPath: logPath})
+			if err != nil {
+				return err
+			}
+			return errors.Join(db.Compact(e.ctx), db.Close())
+		})
 		if err != nil {
-			return err
-		}
-		if err := errors.Join(db.Compact(e.ctx), db.Close()); err != nil {
 			return err
 		}
 		after, err := shapeOf(e, b, path)

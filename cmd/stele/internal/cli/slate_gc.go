@@ -14,6 +14,7 @@ import (
 
 type slateGCCmd struct {
 	dbFlag
+	walFlag
 	MinAge time.Duration `default:"5m" placeholder:"AGE" help:"How old an object must be to be deleted, such as 5m; 0s: any age will do."`
 	DryRun bool          `help:"Delete nothing, print what would be deleted."`
 	JSON   bool          `name:"json" help:"Print one line of JSON."`
@@ -39,25 +40,32 @@ func (c *slateGCCmd) Run(e *env) error {
 		c.MinAge = -1
 	}
 	return c.withBucket(e, func(b bucket.Bucket, path string) error {
-		return e.buffered(func(w *bufio.Writer) error {
-			opts := slate.GCOptions{MinAge: c.MinAge, DryRun: c.DryRun}
-			if c.DryRun && !c.JSON {
-				opts.Each = func(o slate.GCObject) {
-					if o.Keep == "" {
-						_, _ = fmt.Fprintf(w, "would delete %s, %s\n", o.Key, byteSize(o.Size)) // the writer keeps its error
-					}
-				}
-			}
-			report, err := slate.CollectGarbage(e.ctx, path, b, opts)
-			if err != nil {
-				return err
-			}
-			if c.JSON {
-				return writeJSON(w, report)
-			}
-			return printGC(w, e, &report)
+		return c.withLog(e, func(log bucket.Bucket, logPath string) error {
+			return e.buffered(func(w *bufio.Writer) error {
+				return c.collect(e, w, b, path, slate.GCOptions{
+					MinAge: c.MinAge, DryRun: c.DryRun, WALBucket: log, WALPath: logPath,
+				})
+			})
 		})
 	})
+}
+
+func (c *slateGCCmd) collect(e *env, w *bufio.Writer, b bucket.Bucket, path string, opts slate.GCOptions) error {
+	if c.DryRun && !c.JSON {
+		opts.Each = func(o slate.GCObject) {
+			if o.Keep == "" {
+				_, _ = fmt.Fprintf(w, "would delete %s, %s\n", o.Key, byteSize(o.Size)) // the writer keeps its error
+			}
+		}
+	}
+	report, err := slate.CollectGarbage(e.ctx, path, b, opts)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(w, report)
+	}
+	return printGC(w, e, &report)
 }
 
 func printGC(w io.Writer, e *env, r *slate.GCReport) error {

@@ -10,6 +10,7 @@ import (
 
 type slateGetCmd struct {
 	dbFlag
+	walFlag
 	keyFlag
 	operatorFlag
 	Key  string `arg:"" help:"The key."`
@@ -35,7 +36,7 @@ func (c *slateGetCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.readEngine(e, opts, func(r *slate.Reader) error {
+	return c.readEngine(e, c.walFlag, opts, func(r *slate.Reader) error {
 		value, err := r.Get(e.ctx, key)
 		if errors.Is(err, slate.ErrNotFound) {
 			return fmt.Errorf("no key %s in the database at %s", escaped(key), c.DB)

@@ -9,6 +9,7 @@ import (
 
 type slateScanCmd struct {
 	dbFlag
+	walFlag
 	keyFlag
 	operatorFlag
 	Prefix  string `placeholder:"P" help:"Only keys that begin with this."`
@@ -45,7 +46,7 @@ func (c *slateScanCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.readEngine(e, opts, func(r *slate.Reader) error {
+	return c.readEngine(e, c.walFlag, opts, func(r *slate.Reader) error {
 		if rng.Upper != nil && bytes.Compare(rng.Lower, rng.Upper) >= 0 {
 			return nil // no key lies between
 		}

@@ -11,6 +11,7 @@ import (
 
 type slateWALCmd struct {
 	dbFlag
+	walFlag
 	ID   uint64 `arg:"" optional:"" help:"Number of a log object, whose rows are printed; without one, the objects are listed."`
 	JSON bool   `name:"json" help:"Print each object or row as one line of JSON."`
 }
@@ -21,7 +22,8 @@ func (*slateWALCmd) Help() string {
 
 Examples:
   stele slate wal --db file://./data
-  stele slate wal --db file://./data 3 --json`
+  stele slate wal --db file://./data 3 --json
+  stele slate wal --db s3://bucket/app --wal-db file:///var/log/app`
 }
 
 // walInfo is an object of the log.
@@ -35,14 +37,25 @@ type walInfo struct {
 // Run lists the log, or prints the rows of one object.
 func (c *slateWALCmd) Run(e *env) error {
 	return c.withBucket(e, func(b bucket.Bucket, path string) error {
-		if _, err := slate.ReadManifest(e.ctx, path, b, 0); err != nil {
+		m, err := slate.ReadManifest(e.ctx, path, b, 0)
+		switch {
+		case err != nil:
 			return err
+		case m.SeparateWAL && c.WALDB == "":
+			return usagef("the database keeps its log in another bucket: say where with --wal-db")
+		case !m.SeparateWAL && c.WALDB != "":
+			return usagef("the database keeps its log beside its other objects: leave --wal-db out")
 		}
-		return e.buffered(func(w *bufio.Writer) error {
-			if c.ID == 0 {
-				return c.list(e, w, b, path)
+		return c.withLog(e, func(log bucket.Bucket, logPath string) error {
+			if log != nil {
+				b, path = log, logPath
 			}
-			return c.rows(e, w, b, path)
+			return e.buffered(func(w *bufio.Writer) error {
+				if c.ID == 0 {
+					return c.list(e, w, b, path)
+				}
+				return c.rows(e, w, b, path)
+			})
 		})
 	})
 }
