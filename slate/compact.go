@@ -201,6 +201,9 @@ func (db *DB) asCompactor(edit manifestEdit) manifestEdit {
 	}
 }
 
+// compactionReads are how a compaction reads its sources.
+var compactionReads = ReadOptions{NoFill: true}
+
 // scanTables reads compaction sources past the cache.
 type scanTables struct {
 	db *DB
@@ -208,7 +211,7 @@ type scanTables struct {
 }
 
 func (s scanTables) Iter(t format.SST) merge.Iterator {
-	return openTable(s.m, &t, s.db.tables, s.db.root).iter(Range{}, true)
+	return openTable(s.m, &t, s.db.tables, s.db.root).iter(Range{}, &compactionReads)
 }
 
 func (s scanTables) IterRun(r format.SortedRun) merge.Iterator {
@@ -216,7 +219,7 @@ func (s scanTables) IterRun(r format.SortedRun) merge.Iterator {
 	for i := range tables {
 		tables[i] = openTable(s.m, &r.SSTs[i], s.db.tables, s.db.root)
 	}
-	if it := tables.iter(Range{}, true); it != nil {
+	if it := tables.iter(Range{}, &compactionReads); it != nil {
 		return it
 	}
 	return merge.Sorted(nil, false)

@@ -333,8 +333,8 @@ func (db *DB) broadcastLocked() {
 // current is the newest view.
 func (db *DB) current() *view { return db.pic.Load() }
 
-func (db *DB) rules() merge.Rules {
-	return readRules(db.opts.MergeOperator, db.opts.HideExpired, db.opts.Clock)
+func (db *DB) rules(hideExpired bool) merge.Rules {
+	return readRules(db.opts.MergeOperator, hideExpired || db.opts.HideExpired, db.opts.Clock)
 }
 
 // refresh loads the latest manifest: another process may have compacted and

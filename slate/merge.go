@@ -9,6 +9,7 @@ import (
 
 	"github.com/stele-db/stele/slate/internal/format"
 	"github.com/stele-db/stele/slate/internal/merge"
+	"github.com/stele-db/stele/slate/internal/sst"
 )
 
 // MergeOperator gives operands written with Merge their meaning: what a key is
@@ -134,9 +135,10 @@ func (db *DB) Merge(ctx context.Context, key, operand []byte) error {
 
 // merged resolves a key whose newest version is an operand. It is apart from
 // get, which most reads end in.
-func (v *view) merged(ctx context.Context, key []byte, seq uint64, rules merge.Rules) (*format.Row, error) {
-	r := Range{Lower: key, Upper: append(slices.Clip(key), 0)}
-	it := merge.Visible(&levels{v: v, r: r, seq: seq}, seq, false, rules)
+func (v *view) merged(ctx context.Context, key []byte, seq uint64, rules merge.Rules, opts *ReadOptions) (*format.Row, error) {
+	l := &levels{v: v, opts: opts, r: Range{Lower: key, Upper: append(slices.Clip(key), 0)}}
+	l.look = sst.Lookup{Key: key, Hash: format.BloomHash(key), MaxSeq: seq, NoFill: opts.NoFill}
+	it := merge.Visible(l, seq, false, rules)
 	defer it.Close()
 	return it.Next(ctx)
 }
@@ -144,9 +146,10 @@ func (v *view) merged(ctx context.Context, key []byte, seq uint64, rules merge.R
 // levels yields the versions of one key, newest first. It opens a level only
 // when the ones above have no more, and an SST only if its filter lets it.
 type levels struct {
-	v   *view
-	r   Range // of the one key
-	seq uint64
+	v    *view
+	opts *ReadOptions
+	r    Range // of the one key
+	look sst.Lookup
 
 	mem, l0, run int // levels that are done
 	cur          merge.Iterator
@@ -189,12 +192,12 @@ func (l *levels) open(ctx context.Context) (bool, error) {
 func (l *levels) openRun(ctx context.Context, r run) error {
 	var row format.Row
 	for i := r.seek(l.r.Lower); i < len(r) && r[i].keys.Contains(l.r.Lower); i++ {
-		found, err := r[i].Get(ctx, l.r.Lower, l.seq, &row)
+		found, err := r[i].Get(ctx, &l.look, &row)
 		if err != nil {
 			return err
 		}
 		if found {
-			if it := r[i:].iter(l.r, false); it != nil {
+			if it := r[i:].iter(l.r, l.opts); it != nil {
 				l.cur = it
 			}
 			return nil

@@ -203,12 +203,6 @@ func Prefix(p []byte) Range {
 	return r
 }
 
-// KV is a key with its value. Both slices are valid until the iteration that
-// yielded them goes on; copy what must last.
-type KV struct {
-	Key, Value []byte
-}
-
 // retryAttempts is how often the engine sends a request before it gives up:
 // with the bucket wrapper's waits some five minutes, SlateDB's limit for a
 // manifest update. A caller's context may end it sooner.

@@ -151,8 +151,8 @@ func (r *Reader) moved(ctx context.Context, m *format.Manifest) error {
 
 func (r *Reader) current() *view { return r.pic.Load() }
 
-func (r *Reader) rules() merge.Rules {
-	return readRules(r.opts.MergeOperator, r.opts.HideExpired, r.opts.Clock)
+func (r *Reader) rules(hideExpired bool) merge.Rules {
+	return readRules(r.opts.MergeOperator, hideExpired || r.opts.HideExpired, r.opts.Clock)
 }
 
 // refresh loads a newer view for a read whose objects were collected.
@@ -163,41 +163,56 @@ func (r *Reader) refresh(ctx context.Context, old *view) (*view, error) {
 	return r.load(ctx, old.tree.id)
 }
 
-func (r *Reader) pin() (*view, uint64) { return r.current(), math.MaxUint64 }
+// pin implements source. All that a reader sees is durable.
+func (r *Reader) pin(bool) (*view, uint64) { return r.current(), math.MaxUint64 }
 
 // Get returns the value of key, which the caller owns, or ErrNotFound.
 //
 // Should the writer have compacted, and a collector removed what the view
 // needs, the reader moves to the newest state.
 func (r *Reader) Get(ctx context.Context, key []byte) ([]byte, error) {
+	value, _, err := r.GetRow(ctx, key, nil, ReadOptions{})
+	return value, err
+}
+
+// GetRow appends the value of key to dst; see DB.GetRow.
+func (r *Reader) GetRow(ctx context.Context, key, dst []byte, opts ReadOptions) ([]byte, Meta, error) {
 	if r.closed.Load() {
-		return nil, ErrClosed
+		return dst, Meta{}, ErrClosed
 	}
-	return get(ctx, r, r.pin, key, nil)
+	return get(ctx, r, key, dst, &opts)
 }
 
 // Scan yields the keys of rng with their values. Should an object that it needs
 // be collected while it runs, it ends with ErrUnavailable: the rows behind
 // belong to a newer state, so run it again.
 func (r *Reader) Scan(ctx context.Context, rng Range) iter.Seq2[KV, error] {
-	return func(yield func(KV, error) bool) {
-		if r.closed.Load() {
-			yield(KV{}, ErrClosed)
-			return
-		}
-		scan(ctx, &fixed{r}, r.current(), math.MaxUint64, rng)(yield)
-	}
+	return r.ScanRows(ctx, rng, ReadOptions{})
 }
 
-// fixed is a reader as one scan sees it, which must not change its view midway.
-type fixed struct{ r *Reader }
+// ScanRows is Scan with options.
+func (r *Reader) ScanRows(ctx context.Context, rng Range, opts ReadOptions) iter.Seq2[KV, error] {
+	return scan(ctx, func() (*Cursor, error) { return r.Cursor(rng, opts) })
+}
 
-func (f *fixed) current() *view { return f.r.current() }
+// Cursor opens a cursor over rng. It may end with ErrUnavailable, as Scan may.
+func (r *Reader) Cursor(rng Range, opts ReadOptions) (*Cursor, error) {
+	if r.closed.Load() {
+		return nil, ErrClosed
+	}
+	src := &fixed{r}
+	return &Cursor{
+		src: src, view: r.current(), seq: math.MaxUint64, rules: src.rules(opts.HideExpired),
+		opts: opts, bounds: rng, rest: rng,
+	}, nil
+}
 
-func (f *fixed) rules() merge.Rules { return f.r.rules() }
+// fixed is a reader as one cursor sees it, which must not change its view
+// midway.
+type fixed struct{ *Reader }
 
 func (f *fixed) refresh(ctx context.Context, old *view) (*view, error) {
-	if _, err := f.r.refresh(ctx, old); err != nil {
+	if _, err := f.Reader.refresh(ctx, old); err != nil {
 		return nil, err
 	}
 	return nil, fmt.Errorf("the view was collected while it was read: %w", ErrUnavailable)

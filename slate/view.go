@@ -3,11 +3,8 @@ package slate
 import (
 	"bytes"
 	"context"
-	"errors"
-	"iter"
 	"sort"
 
-	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/format"
 	"github.com/stele-db/stele/slate/internal/layout"
 	"github.com/stele-db/stele/slate/internal/memtable"
@@ -70,24 +67,29 @@ func sstKey(m *format.Manifest, id format.ULID, root layout.Root) string {
 	return root.SST(id)
 }
 
-// get fills dst with the newest version of key at or below seq.
-func (v *view) get(ctx context.Context, key []byte, seq uint64, dst *format.Row) (bool, error) {
+// get fills dst with the newest version of key at or below seq. noFill keeps
+// the blocks that it fetches out of the cache.
+func (v *view) get(ctx context.Context, key []byte, seq uint64, noFill bool, dst *format.Row) (bool, error) {
 	for _, m := range v.mems {
 		if m.Get(key, seq, dst) {
 			return true, nil
 		}
 	}
+	if len(v.tree.l0) == 0 && len(v.tree.runs) == 0 {
+		return false, nil
+	}
+	look := sst.Lookup{Key: key, Hash: format.BloomHash(key), MaxSeq: seq, NoFill: noFill}
 	for i := range v.tree.l0 {
 		if !v.tree.l0[i].keys.Contains(key) {
 			continue
 		}
-		if found, err := v.tree.l0[i].Get(ctx, key, seq, dst); found || err != nil {
+		if found, err := v.tree.l0[i].Get(ctx, &look, dst); found || err != nil {
 			return found, err
 		}
 	}
 	for _, r := range v.tree.runs {
 		for i := r.seek(key); i < len(r) && r[i].keys.Contains(key); i++ {
-			if found, err := r[i].Get(ctx, key, seq, dst); found || err != nil {
+			if found, err := r[i].Get(ctx, &look, dst); found || err != nil {
 				return found, err
 			}
 		}
@@ -104,23 +106,23 @@ func (r run) seek(key []byte) int {
 	})
 }
 
-// iter returns all versions of the keys in [lower, upper).
-func (v *view) iter(r Range) merge.Iterator {
+// iter returns all versions of the keys in r.
+func (v *view) iter(r Range, opts *ReadOptions) merge.Seeker {
 	var all []merge.Iterator
 	for _, m := range v.mems {
 		all = append(all, m.Iter(r.Lower, r.Upper, r.Reverse))
 	}
 	for i := range v.tree.l0 {
 		if v.tree.l0[i].overlaps(r) {
-			all = append(all, v.tree.l0[i].iter(r, false))
+			all = append(all, v.tree.l0[i].iter(r, opts))
 		}
 	}
 	for _, run := range v.tree.runs {
-		if it := run.iter(r, false); it != nil {
+		if it := run.iter(r, opts); it != nil {
 			all = append(all, it)
 		}
 	}
-	return merge.Sorted(all, r.Reverse)
+	return merge.Sorted(all, r.Reverse).(merge.Seeker)
 }
 
 func (t table) overlaps(r Range) bool {
@@ -128,12 +130,14 @@ func (t table) overlaps(r Range) bool {
 		!(r.Lower != nil && t.keys.End.Kind != format.Unbounded && bytes.Compare(t.keys.End.Key, r.Lower) < 0)
 }
 
-func (t table) iter(r Range, noFill bool) merge.Iterator {
-	return t.Iter(sst.IterOptions{Lower: r.Lower, Upper: r.Upper, Reverse: r.Reverse, NoFill: noFill})
+func (t table) iter(r Range, opts *ReadOptions) *sst.Iter {
+	return t.Iter(sst.IterOptions{
+		Lower: r.Lower, Upper: r.Upper, Reverse: r.Reverse, NoFill: opts.NoFill, ReadAhead: opts.ReadAhead,
+	})
 }
 
 // iter walks the run's tables one after the other; nil if none overlaps.
-func (r run) iter(rng Range, noFill bool) merge.Iterator {
+func (r run) iter(rng Range, opts *ReadOptions) merge.Iterator {
 	var in []table
 	for _, t := range r {
 		if t.overlaps(rng) {
@@ -143,153 +147,80 @@ func (r run) iter(rng Range, noFill bool) merge.Iterator {
 	if len(in) == 0 {
 		return nil
 	}
-	return &runIter{tables: in, rng: rng, noFill: noFill}
+	return &runIter{tables: in, rng: rng, opts: opts}
 }
 
 type runIter struct {
-	tables []table // still to come, ascending
+	tables []table // still to come, ascending, after the current one
 	rng    Range
-	noFill bool
-	cur    merge.Iterator
+	opts   *ReadOptions
+	table  table     // the current one
+	cur    *sst.Iter // nil: none yet, or no more of it
 }
 
 func (it *runIter) Next(ctx context.Context) (*format.Row, error) {
 	for {
-		if it.cur == nil {
-			if len(it.tables) == 0 {
-				return nil, nil
-			}
-			next, rest := it.tables[0], it.tables[1:]
-			if it.rng.Reverse {
-				last := len(it.tables) - 1
-				next, rest = it.tables[last], it.tables[:last]
-			}
-			it.cur, it.tables = next.iter(it.rng, it.noFill), rest
+		if it.cur == nil && !it.open() {
+			return nil, nil
 		}
 		row, err := it.cur.Next(ctx)
 		if row != nil || err != nil {
 			return row, err
 		}
-		it.cur.Close()
-		it.cur = nil
+		it.closeTable()
 	}
 }
 
-func (it *runIter) Close() {
+// open moves to the next table and reports whether there was one.
+func (it *runIter) open() bool {
+	n := len(it.tables)
+	switch {
+	case n == 0:
+		return false
+	case it.rng.Reverse:
+		it.table, it.tables = it.tables[n-1], it.tables[:n-1]
+	default:
+		it.table, it.tables = it.tables[0], it.tables[1:]
+	}
+	it.cur = it.table.iter(it.rng, it.opts)
+	return true
+}
+
+// Seek implements merge.Seeker.
+func (it *runIter) Seek(key []byte) {
+	if it.rng.Reverse {
+		it.rng.Upper = append(bytes.Clone(key), 0)
+	} else {
+		it.rng.Lower = key
+	}
+	if it.cur != nil && !it.table.overlaps(it.rng) {
+		it.closeTable()
+	}
 	if it.cur != nil {
-		it.cur.Close()
-		it.cur = nil
+		it.cur.Seek(key)
+		return
 	}
-	it.tables = nil
-}
-
-// source is what reads go through: a current view, and a way to load a newer
-// one when an object that the view names is gone.
-type source interface {
-	current() *view
-	// refresh loads the latest manifest. It returns a view other than old, or
-	// an error if there is none.
-	refresh(ctx context.Context, old *view) (*view, error)
-	// rules are those of a read that begins now.
-	rules() merge.Rules
-}
-
-func readRules(op MergeOperator, hideExpired bool, c Clock) merge.Rules {
-	s := merge.Rules{Operator: op, HideExpired: hideExpired}
-	if hideExpired {
-		s.Now = c.Now().UnixMilli()
-	}
-	return s
-}
-
-// get reads key from the view and at the seq that at returns, which is asked
-// again when an object that the view names is gone. It appends the value to
-// dst.
-func get(ctx context.Context, src source, at func() (*view, uint64), key, dst []byte) ([]byte, error) {
-	var row format.Row
-	rules := src.rules()
-	for {
-		v, seq := at()
-		found, err := v.get(ctx, key, seq, &row)
-		if found && row.Kind == format.Merge {
-			var merged *format.Row
-			if merged, err = v.merged(ctx, key, seq, rules); merged != nil {
-				return append(dst, merged.Value...), nil
-			}
-			found = false
-		}
-		if errors.Is(err, bucket.ErrNotFound) {
-			if _, err = src.refresh(ctx, v); err == nil {
-				continue
-			}
-		}
+	for n := len(it.tables); n > 0; n = len(it.tables) {
 		switch {
-		case err != nil:
-			return nil, err
-		case !found:
-			return nil, ErrNotFound
-		}
-		if kind, _ := rules.Kind(&row); kind == format.Tombstone {
-			return nil, ErrNotFound
-		}
-		return append(dst, row.Value...), nil
-	}
-}
-
-// ctxEvery is how many rows a scan yields between two looks at its context.
-const ctxEvery = 256
-
-// scan yields what a reader at seq sees of r. When an object is gone it goes on
-// behind the last key in a newer view.
-func scan(ctx context.Context, src source, v *view, seq uint64, r Range) iter.Seq2[KV, error] {
-	return func(yield func(KV, error) bool) {
-		var last []byte
-		rules := src.rules()
-		for rows := 0; ; {
-			it := merge.Visible(v.iter(r), seq, r.Reverse, rules)
-			var err error
-			for {
-				var row *format.Row
-				if rows++; rows%ctxEvery == 0 {
-					err = ctx.Err()
-				}
-				if err == nil {
-					row, err = it.Next(ctx)
-				}
-				if err != nil {
-					break
-				}
-				if row == nil {
-					it.Close()
-					return
-				}
-				last = append(last[:0], row.Key...)
-				if !yield(KV{row.Key, row.Value}, nil) {
-					it.Close()
-					return
-				}
-			}
-			it.Close()
-			if errors.Is(err, bucket.ErrNotFound) {
-				if v, err = src.refresh(ctx, v); err == nil {
-					r = after(r, last)
-					continue
-				}
-			}
-			yield(KV{}, err)
+		case it.rng.Reverse && !it.tables[n-1].overlaps(it.rng):
+			it.tables = it.tables[:n-1]
+		case !it.rng.Reverse && !it.tables[0].overlaps(it.rng):
+			it.tables = it.tables[1:]
+		default:
 			return
 		}
 	}
 }
 
-// after is what remains of r behind the key last, all of it if last is empty.
-func after(r Range, last []byte) Range {
-	switch {
-	case len(last) == 0:
-	case r.Reverse:
-		r.Upper = bytes.Clone(last)
-	default:
-		r.Lower = append(bytes.Clone(last), 0)
+func (it *runIter) closeTable() {
+	if it.cur != nil {
+		it.cur.Close()
+		it.cur = nil
 	}
-	return r
+}
+
+// Close implements merge.Iterator.
+func (it *runIter) Close() {
+	it.closeTable()
+	it.tables = nil
 }

@@ -446,6 +446,9 @@ type span struct {
 	row      Row
 }
 
+// Block returns the block that the iterator stands in.
+func (it *BlockIter) Block() *Block { return it.b }
+
 // First moves before the first row of b.
 func (it *BlockIter) First(b *Block) { it.b, it.pos, it.held, it.key = b, 0, false, it.key[:0] }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"slices"
 
 	"github.com/stele-db/stele/slate/internal/format"
 )
@@ -49,6 +50,20 @@ func (it *Iter) Next(context.Context) (*format.Row, error) {
 		return nil, nil
 	}
 	return &it.row, nil
+}
+
+// Seek moves on to the first row whose key is at least key, in reverse to the
+// first whose key is at most key. It does not move back, and keeps key.
+func (it *Iter) Seek(key []byte) {
+	switch {
+	case it.started && it.at == 0:
+		return
+	case it.reverse:
+		it.upper = append(slices.Clip(key), 0)
+	default:
+		it.lower = key
+	}
+	it.started = false
 }
 
 func (it *Iter) first() Ref {

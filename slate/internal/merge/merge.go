@@ -15,8 +15,19 @@ type Iterator interface {
 	Close()
 }
 
+// Seeker is an Iterator that can skip rows.
+type Seeker interface {
+	Iterator
+	// Seek moves on to the first row whose key is at least key, in reverse to the
+	// first whose key is at most key. It is called with keys beyond the last row
+	// read and within the bounds of the iterator only. The key must not be changed
+	// while the iterator is used.
+	Seek(key []byte)
+}
+
 // Sorted merges iterators of one direction into one of the same. Rows equal in
-// key and seq come out in the order of the iterators.
+// key and seq come out in the order of the iterators. It is a Seeker if all of
+// them are.
 func Sorted(iters []Iterator, reverse bool) Iterator {
 	if len(iters) == 1 {
 		return iters[0]
@@ -29,6 +40,7 @@ type sorted struct {
 	reverse bool
 	heap    []head
 	started bool
+	seek    []byte // to move to at the next Next; nil: one step
 }
 
 type head struct {
@@ -37,21 +49,16 @@ type head struct {
 }
 
 func (s *sorted) Next(ctx context.Context) (*format.Row, error) {
-	if !s.started {
-		s.started = true
-		for i, it := range s.iters {
-			r, err := it.Next(ctx)
-			if err != nil {
-				return nil, err
-			}
-			if r != nil {
-				s.heap = append(s.heap, head{r, i})
-			}
+	switch {
+	case !s.started:
+		if err := s.start(ctx); err != nil {
+			return nil, err
 		}
-		for i := len(s.heap)/2 - 1; i >= 0; i-- {
-			s.sink(i)
+	case s.seek != nil:
+		if err := s.skip(ctx); err != nil {
+			return nil, err
 		}
-	} else if len(s.heap) > 0 {
+	case len(s.heap) > 0:
 		r, err := s.iters[s.heap[0].src].Next(ctx)
 		if err != nil {
 			return nil, err
@@ -69,6 +76,68 @@ func (s *sorted) Next(ctx context.Context) (*format.Row, error) {
 		return nil, nil
 	}
 	return s.heap[0].row, nil
+}
+
+func (s *sorted) start(ctx context.Context) error {
+	s.started = true
+	s.heap = make([]head, 0, len(s.iters))
+	for i, it := range s.iters {
+		r, err := it.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			s.heap = append(s.heap, head{r, i})
+		}
+	}
+	s.order()
+	return nil
+}
+
+// order makes a heap of the heads.
+func (s *sorted) order() {
+	for i := len(s.heap)/2 - 1; i >= 0; i-- {
+		s.sink(i)
+	}
+}
+
+// Seek is Seeker's. Only sources that stand before the key are moved.
+func (s *sorted) Seek(key []byte) {
+	if s.started {
+		s.seek = key
+		return
+	}
+	for _, it := range s.iters {
+		it.(Seeker).Seek(key)
+	}
+}
+
+func (s *sorted) skip(ctx context.Context) error {
+	key := s.seek
+	s.seek = nil
+	heap := s.heap[:0]
+	for _, h := range s.heap {
+		if before(h.row.Key, key, s.reverse) {
+			it := s.iters[h.src].(Seeker)
+			it.Seek(key)
+			var err error
+			if h.row, err = it.Next(ctx); err != nil {
+				return err
+			}
+		}
+		if h.row != nil {
+			heap = append(heap, h)
+		}
+	}
+	s.heap = heap
+	s.order()
+	return nil
+}
+
+// before reports whether an iterator that moves to key passes over k.
+func before(k, key []byte, reverse bool) bool {
+	c := bytes.Compare(k, key)
+	return c < 0 && !reverse || c > 0 && reverse
 }
 
 func (s *sorted) less(a, b head) bool {
@@ -110,8 +179,9 @@ func (s *sorted) Close() {
 
 // Visible reduces an iterator to what a reader at maxSeq sees: of every key
 // the newest version with seq <= maxSeq, operands folded onto what they were
-// written on, deleted keys left out.
-func Visible(it Iterator, maxSeq uint64, reverse bool, rules Rules) Iterator {
+// written on, deleted keys left out. It is a
+// Seeker if the iterator is one.
+func Visible(it Iterator, maxSeq uint64, reverse bool, rules Rules) Seeker {
 	if reverse {
 		return &visibleReverse{it: it, maxSeq: maxSeq, rules: rules}
 	}
@@ -185,6 +255,17 @@ func (v *visible) merged(ctx context.Context, r *format.Row) (*format.Row, error
 			return v.fold.Value(nil)
 		}
 	}
+}
+
+// Seek is Seeker's.
+func (v *visible) Seek(key []byte) {
+	if v.pend != nil {
+		if !before(v.pend.Key, key, false) {
+			return
+		}
+		v.pend = nil
+	}
+	v.it.(Seeker).Seek(key)
 }
 
 func (v *visible) Close() { v.it.Close() }
@@ -274,6 +355,17 @@ func (h *heldRow) value() (*format.Row, error) {
 		return nil, nil
 	}
 	return &h.row, nil
+}
+
+// Seek is Seeker's.
+func (v *visibleReverse) Seek(key []byte) {
+	if v.holding {
+		if !before(v.held[v.cur].row.Key, key, true) {
+			return
+		}
+		v.holding = false
+	}
+	v.it.(Seeker).Seek(key)
 }
 
 func (v *visibleReverse) Close() { v.it.Close() }

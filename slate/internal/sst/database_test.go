@@ -100,7 +100,7 @@ func allRows(t *testing.T, dir, walStore string) []format.Row {
 		part := drain(t, table.Iter(IterOptions{}))
 		for i := range part {
 			var r format.Row
-			if found, err := table.Get(t.Context(), part[i].Key, part[i].Seq, &r); !found || err != nil || !same(r, part[i]) {
+			if found, err := table.Get(t.Context(), lookup(part[i].Key, part[i].Seq), &r); !found || err != nil || !same(r, part[i]) {
 				t.Fatalf("%s: get %.40q at %d: %v %v", name, part[i].Key, part[i].Seq, found, err)
 			}
 		}

@@ -55,7 +55,7 @@ func readEverything(t *testing.T, data []byte) {
 	}
 	table := NewStore(b, nil, StoreOptions{}).Open(object, format.SST{Info: f.Info, Version: f.Version})
 	var r format.Row
-	_, _ = table.Get(t.Context(), []byte("key000007"), math.MaxUint64, &r)
+	_, _ = table.Get(t.Context(), lookup([]byte("key000007"), math.MaxUint64), &r)
 	for _, reverse := range []bool{false, true} {
 		it := table.Iter(IterOptions{Reverse: reverse, Lower: []byte("key000003")})
 		for {

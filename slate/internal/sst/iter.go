@@ -3,6 +3,7 @@ package sst
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/stele-db/stele/slate/internal/format"
 )
@@ -122,6 +123,52 @@ func (it *Iter) Next(ctx context.Context) (*format.Row, error) {
 	return row, nil
 }
 
+// Seek moves on to the first row whose key is at least key, in reverse to the
+// first whose key is at most key. It does not move back, and keeps key. What was
+// fetched already is not fetched again.
+func (it *Iter) Seek(key []byte) {
+	if it.done || it.err != nil {
+		return
+	}
+	if it.opts.Reverse {
+		key = append(slices.Clip(key), 0)
+		if it.upper != nil && bytes.Compare(key, it.upper) >= 0 {
+			return
+		}
+		it.upper = key
+	} else {
+		if bytes.Compare(key, it.lower) <= 0 {
+			return
+		}
+		it.lower = key
+	}
+	if it.index == nil {
+		return
+	}
+	i := it.index.SeekGE(key)
+	if it.open && (i == it.at || it.beyond(it.at, i)) {
+		if err := it.within(); err != nil {
+			it.err = it.t.fail(it.index.Offset(it.at), err)
+		}
+		return
+	}
+	it.open, it.sought = false, false
+	if it.beyond(i, it.next) {
+		it.next = i
+	}
+}
+
+// beyond reports whether block i comes after block j.
+func (it *Iter) beyond(i, j int) bool { return i > j && !it.opts.Reverse || i < j && it.opts.Reverse }
+
+// within moves to the near bound in the open block.
+func (it *Iter) within() error {
+	if it.opts.Reverse {
+		return it.rows.SeekLT(it.rows.Block(), it.upper)
+	}
+	return it.rows.SeekGE(it.rows.Block(), it.lower)
+}
+
 // Close frees what the iterator holds. Next gives no row after it.
 func (it *Iter) Close() { it.end() }
 
@@ -144,7 +191,7 @@ func (it *Iter) step(ctx context.Context) (*format.Row, error) {
 			}
 			it.open = false
 		}
-		if it.opts.Reverse && it.next < it.last || !it.opts.Reverse && it.next > it.last {
+		if it.beyond(it.next, it.last) {
 			return nil, nil
 		}
 		if err := it.openBlock(ctx); err != nil {

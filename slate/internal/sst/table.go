@@ -32,20 +32,30 @@ func (t *Table) fail(offset uint64, err error) error {
 	return format.InObject(t.object, int64(offset), err)
 }
 
-// Get finds the newest version of key with a seq of at most maxSeq: tombstones
-// and merge operands too. If there is one it is written to dst: its Key is key
-// itself, its Value aliases a cached block and must not be changed, but may be
-// kept. Errors are those of the bucket or match format.ErrCorrupt, as
-// *format.ObjectError.
+// Lookup says what Get looks for.
+type Lookup struct {
+	Key    []byte
+	Hash   uint64 // format.BloomHash of Key
+	MaxSeq uint64
+	// NoFill leaves the blocks that are read out of the cache.
+	NoFill bool
+}
+
+// Get finds the newest version of a key with a seq of at most l.MaxSeq:
+// tombstones and merge operands too. If there is one it is written to dst: its
+// Key is the lookup's, its Value aliases a cached block and must not be
+// changed, but may be kept. Errors are those of the bucket or match
+// format.ErrCorrupt, as *format.ObjectError.
 //
 // A hit in the cache costs no allocation. Without the cache's help it costs at
 // most two requests: filter and index, then the blocks that may hold the key.
-func (t *Table) Get(ctx context.Context, key []byte, maxSeq uint64, dst *format.Row) (bool, error) {
+func (t *Table) Get(ctx context.Context, l *Lookup, dst *format.Row) (bool, error) {
+	key := l.Key
 	if !t.visible.Contains(key) {
 		return false, nil
 	}
 	filter, index, err := t.meta(ctx)
-	if err != nil || !filter.MayContain(key) {
+	if err != nil || !filter.MayContainHash(l.Hash) {
 		return false, err
 	}
 	i, last := index.SeekGE(key), index.SeekLE(key)
@@ -53,14 +63,14 @@ func (t *Table) Get(ctx context.Context, key []byte, maxSeq uint64, dst *format.
 	for ; i <= last; i++ {
 		var b *format.Block
 		if len(fetched) == 0 {
-			if b, fetched, err = t.block(ctx, index, i, last); err != nil {
+			if b, fetched, err = t.block(ctx, index, i, last, l.NoFill); err != nil {
 				return false, err
 			}
 		}
 		if len(fetched) > 0 {
 			b, fetched = fetched[0], fetched[1:]
 		}
-		found, more, err := b.Find(key, maxSeq, dst)
+		found, more, err := b.Find(key, l.MaxSeq, dst)
 		if err != nil {
 			return false, t.fail(index.Offset(i), err)
 		}
@@ -73,7 +83,7 @@ func (t *Table) Get(ctx context.Context, key []byte, maxSeq uint64, dst *format.
 
 // block returns block i from the cache, or fetches it together with those
 // after it, up to last, that are not in the cache either.
-func (t *Table) block(ctx context.Context, index *format.Index, i, last int) (*format.Block, []*format.Block, error) {
+func (t *Table) block(ctx context.Context, index *format.Index, i, last int, noFill bool) (*format.Block, []*format.Block, error) {
 	if b, ok := t.store.cache.get(t.sst.ID, index.Offset(i)).(*format.Block); ok {
 		return b, nil, nil
 	}
@@ -82,7 +92,7 @@ func (t *Table) block(ctx context.Context, index *format.Index, i, last int) (*f
 		if b, ok := t.store.cache.get(t.sst.ID, index.Offset(i)).(*format.Block); ok {
 			return []*format.Block{b}, nil // a flight ended between our look and this one
 		}
-		return t.fetch(ctx, index, i, to)
+		return t.fetch(ctx, index, i, to, noFill)
 	})
 	if err != nil {
 		return nil, nil, err
@@ -110,8 +120,8 @@ func (t *Table) extend(index *format.Index, i, last, bytes int) int {
 	return i
 }
 
-// fetch reads blocks i to last and puts them into the cache.
-func (t *Table) fetch(ctx context.Context, index *format.Index, i, last int) (any, error) {
+// fetch reads blocks i to last and, unless noFill, puts them into the cache.
+func (t *Table) fetch(ctx context.Context, index *format.Index, i, last int, noFill bool) (any, error) {
 	base := index.Offset(i)
 	data, err := t.store.read(ctx, t.object, base, index.Offset(last+1)-base)
 	if err != nil {
@@ -123,7 +133,9 @@ func (t *Table) fetch(ctx context.Context, index *format.Index, i, last int) (an
 		if err != nil {
 			return nil, err
 		}
-		t.store.cache.set(t.sst.ID, index.Offset(i), b)
+		if !noFill {
+			t.store.cache.set(t.sst.ID, index.Offset(i), b)
+		}
 		blocks = append(blocks, b)
 	}
 	return blocks, nil

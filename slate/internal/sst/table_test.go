@@ -193,7 +193,7 @@ func TestTableIsSortedRows(t *testing.T) {
 func checkGet(t *rapid.T, table *Table, rows []format.Row, key []byte, maxSeq uint64, visible func([]byte) bool) {
 	i := slices.IndexFunc(rows, func(r format.Row) bool { return bytes.Equal(r.Key, key) && r.Seq <= maxSeq && visible(key) })
 	var got format.Row
-	found, err := table.Get(context.Background(), key, maxSeq, &got)
+	found, err := table.Get(context.Background(), lookup(key, maxSeq), &got)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestRequestsOfGet(t *testing.T) {
 	get := func(table *Table, i int) int64 {
 		before := b.gets.Load()
 		var r format.Row
-		found, err := table.Get(t.Context(), rows[i].Key, math.MaxUint64, &r)
+		found, err := table.Get(t.Context(), lookup(rows[i].Key, math.MaxUint64), &r)
 		if err != nil || !found || !same(r, rows[i]) {
 			t.Fatalf("get %q: %v %v %+v", rows[i].Key, found, err, r)
 		}
@@ -241,7 +241,7 @@ func TestRequestsOfGet(t *testing.T) {
 		t.Errorf("two gets of a small SST took %d requests, want 1", n)
 	}
 	var r format.Row
-	if found, err := table.Get(t.Context(), []byte("zzz"), math.MaxUint64, &r); found || err != nil || b.gets.Load() != 1 {
+	if found, err := table.Get(t.Context(), lookup([]byte("zzz"), math.MaxUint64), &r); found || err != nil || b.gets.Load() != 1 {
 		t.Errorf("get of a key beyond the last: %v, %v, %d requests", found, err, b.gets.Load())
 	}
 }
@@ -284,7 +284,7 @@ func TestGetAllocatesNothing(t *testing.T) {
 	ctx, i := t.Context(), 0
 	get := func() {
 		i = (i + 37) % len(rows)
-		if found, err := table.Get(ctx, rows[i].Key, math.MaxUint64, &r); !found || err != nil {
+		if found, err := table.Get(ctx, lookup(rows[i].Key, math.MaxUint64), &r); !found || err != nil {
 			t.Fatal(found, err)
 		}
 	}
@@ -316,7 +316,7 @@ func TestSingleFlight(t *testing.T) {
 		results := make(chan error, 16)
 		get := func(ctx context.Context) {
 			var r format.Row
-			_, err := table.Get(ctx, rows[77].Key, math.MaxUint64, &r)
+			_, err := table.Get(ctx, lookup(rows[77].Key, math.MaxUint64), &r)
 			results <- err
 		}
 		go get(first)
@@ -385,7 +385,7 @@ func TestFlippedBytes(t *testing.T) {
 // readAll gets one key and scans the rest.
 func readAll(table *Table, rows []format.Row) error {
 	var r format.Row
-	if _, err := table.Get(context.Background(), rows[len(rows)/2].Key, math.MaxUint64, &r); err != nil {
+	if _, err := table.Get(context.Background(), lookup(rows[len(rows)/2].Key, math.MaxUint64), &r); err != nil {
 		return err
 	}
 	it := table.Iter(IterOptions{NoFill: true})
@@ -462,4 +462,8 @@ func TestWriterRefuses(t *testing.T) {
 			t.Errorf("%s: finished", c.name)
 		}
 	}
+}
+
+func lookup(key []byte, maxSeq uint64) *Lookup {
+	return &Lookup{Key: key, Hash: format.BloomHash(key), MaxSeq: maxSeq}
 }
