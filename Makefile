@@ -58,13 +58,23 @@ race: $(TOOLS)/versitygw $(TOOLS)/grpcurl ## tests of the packages that run goro
 
 .PHONY: interop
 interop: interop/node_modules/.package-lock.json ## the real SlateDB against ours, both ways
-	$(GO) test -count=1 -timeout=5m ./interop/...
+	cd interop && $(GO) test -count=1 -timeout=5m .
 
 # The package's native library comes ready made inside: no install script is run.
 interop/node_modules/.package-lock.json: interop/package-lock.json
 	@if command -v npm >/dev/null; then cd interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; \
 	elif [ -n "$${CI:-}" ]; then echo "interop: npm is missing" >&2; exit 1; \
 	else echo "interop: npm is missing, the interop tests will be skipped"; fi
+
+.PHONY: interop-latest
+interop-latest: interop/.venv/requirements.txt ## the same against the newest SlateDB, from PyPI
+	cd interop && STELE_INTEROP=latest $(GO) test -count=1 -timeout=10m .
+
+interop/.venv/requirements.txt: interop/requirements.txt
+	@command -v python3 >/dev/null || { echo "interop-latest: python3 (3.10 or newer) is missing" >&2; exit 1; }
+	python3 -m venv interop/.venv
+	interop/.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@cp $< $@
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 10s)
@@ -109,4 +119,4 @@ endef
 
 .PHONY: clean
 clean: ## remove what was built, tools included
-	rm -rf $(BIN) .tools .demo interop/node_modules
+	rm -rf $(BIN) .tools .demo interop/node_modules interop/.venv

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,13 +17,13 @@ type form struct {
 	codec slate.Codec
 	name  string // SlateDB's name of the codec
 	block int    // bytes
-	// maxSST is the size at which a compaction starts its next SST.
+	// maxSST is the size at which a compaction starts its next SST; 0: never.
 	maxSST int
 }
 
 const (
-	several = 1_500   // runs of several SSTs
-	single  = 1 << 30 // runs of one
+	several = 1_500 // runs of several SSTs
+	single  = 0     // runs of one
 )
 
 var forms = []form{
@@ -36,7 +37,7 @@ var forms = []form{
 // steleOptions never compact unasked, write Bloom filters early.
 func (f form) steleOptions() slate.Options {
 	return slate.Options{
-		Compression: f.codec, BlockBytes: f.block, MinFilterKeys: 100, MaxSSTBytes: int64(f.maxSST),
+		Compression: f.codec, BlockBytes: f.block, MinFilterKeys: 100, MaxSSTBytes: int64(cmp.Or(f.maxSST, 1<<30)),
 		CompactL0: -1, MaxL0: 64, MergeOperator: operator,
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // operator is the merge operator of every database here, as slatedb.mjs and
-// slatedb.py have it: the first byte says what a value or operand is.
+// latest.py have it: the first byte says what a value or operand is.
 var operator = slate.MergeByType(map[byte]slate.MergeOperator{'c': slate.Concat, '+': sum{}})
 
 // sum is a counter, u64 big endian.

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// process is a process that runs SlateDB: slatedb.mjs, or slatedb.py for the
+// process is a process that runs SlateDB: slatedb.mjs, or latest.py for the
 // newest, with the same commands. Its methods are called by one goroutine at a
 // time.
 type process struct {
@@ -20,7 +20,7 @@ type process struct {
 	out *json.Decoder
 }
 
-// command is one line to slatedb.mjs or slatedb.py, which say what the fields
+// command is one line to slatedb.mjs or latest.py, which say what the fields
 // mean there.
 type command struct {
 	Op         string    `json:"op"`
@@ -89,7 +89,7 @@ var driver = sync.OnceValues(func() (args []string, missing string) {
 		if _, err := os.Stat(".venv/bin/python"); err != nil {
 			return nil, "the newest SlateDB is not installed: `make interop-latest` installs it into interop/.venv and runs these tests"
 		}
-		return []string{".venv/bin/python", "slatedb.py"}, ""
+		return []string{".venv/bin/python", "latest.py"}, ""
 	}
 	if _, err := exec.LookPath("node"); err != nil {
 		return nil, "Node is not installed: install Node 20 or newer with npm, then `make interop`"
