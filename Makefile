@@ -89,6 +89,17 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 bench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+# bench/engine is a module of its own, so that the peers stay out of the library's; building it the first time takes minutes.
+.PHONY: bench-engine
+bench-engine: ## our engine beside Pebble, Badger and bbolt, some ten minutes; ARGS='-engines stele,pebble -rounds 1 -json' and more, see ARGS=-h
+	@mkdir -p $(BIN)
+	cd bench/engine && CGO_ENABLED=0 $(GO) build -o $(BIN)/bench-engine .
+	@$(BIN)/bench-engine $(ARGS)
+
+.PHONY: bench-smoke
+bench-smoke: ## vet and tests of bench/engine: every engine, every workload, few rows
+	cd bench/engine && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test ./... && $(GO) mod tidy -diff
+
 .PHONY: memory
 memory: ## 10 million rows under a limit of resident memory; ARGS='-rows N' for fewer (writes some 15 GB to the temporary folder)
 	@mkdir -p $(BIN)
