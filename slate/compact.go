@@ -105,6 +105,7 @@ func (db *DB) rest(err error) bool {
 	case errors.Is(err, errDeposed):
 		db.mu.Lock()
 		db.state.deposed = true
+		db.broadcastLocked() // a flush that waits for this compactor waits for the other from now on
 		db.mu.Unlock()
 		db.opts.Logger.Info("compactor stops", slog.Any("reason", err))
 		return true

@@ -55,8 +55,8 @@ type Options struct {
 	// MaxL0 is the number of L0 SSTs at which memtable flushes wait for a
 	// compaction. Default 8.
 	MaxL0 int
-	// CompactL0 is the number of L0 SSTs that starts a compaction. Default 4;
-	// negative: this writer never compacts by itself.
+	// CompactL0 is the number of L0 SSTs that starts a compaction. Default 4, at
+	// most MaxL0; negative: this writer never compacts by itself.
 	CompactL0 int
 	// MaxSSTBytes is the size at which a compaction starts its next SST. Default
 	// 64 MiB. It bounds a compaction's memory.
@@ -125,6 +125,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	set(&o.MaxBatchBytes, 64<<20)
 	set(&o.MaxL0, 8)
 	set(&o.CompactL0, 4)
+	o.CompactL0 = min(o.CompactL0, o.MaxL0) // flushes that wait for room wait for a compaction
 	set(&o.MaxSSTBytes, 64<<20)
 	set(&o.ReaderGrace, 15*time.Minute)
 	set(&o.BlockBytes, 4096)
