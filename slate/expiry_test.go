@@ -1,18 +1,13 @@
 package slate_test
 
 import (
-	"context"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
@@ -177,147 +172,5 @@ func TestRowsOfMergesAndExpiries(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-	})
-}
-
-// handClock tells the time (ms) that it was set to; its waits are the
-// machine's.
-type handClock struct{ ms atomic.Int64 }
-
-func (c *handClock) Now() time.Time { return time.UnixMilli(c.ms.Load()) }
-
-func (c *handClock) After(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
-
-// version is one write of a key in expiring, which keeps them all.
-type version struct {
-	value   string
-	operand bool
-	deleted bool
-	expires int64 // ms, 0: never
-}
-
-// expiring is a sorted map with rows that expire and merges.
-type expiring map[string][]version
-
-// at is the map as it is at a time (ms).
-func (m expiring) at(now int64) model {
-	out := model{}
-	for k, versions := range m {
-		value, exists := "", false
-		for _, v := range versions {
-			expired := v.expires > 0 && v.expires <= now
-			switch {
-			case v.operand && expired:
-			case v.operand:
-				value, exists = value+v.value, true
-			case v.deleted, expired:
-				value, exists = "", false
-			default:
-				value, exists = v.value, true
-			}
-		}
-		if exists {
-			out[k] = value
-		}
-	}
-	return out
-}
-
-// Under any history of writes that expire, merges, passing time, rewriting and
-// snapshots the engine hides exactly what has expired.
-func TestEngineHidesWhatHasExpired(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) { runExpiries(t, drawOptions(t)) })
-}
-
-func runExpiries(t *rapid.T, opts slate.Options) {
-	ctx := context.Background()
-	b := bucket.NewInMemBucket()
-	clock := new(handClock)
-	clock.ms.Store(1e12)
-	opts.HideExpired, opts.ReaderGrace, opts.Clock = true, -1, clock
-	db, err := slate.Open(ctx, "db", b, opts)
-	must := func(what string, err error) {
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-	must("open", err)
-	defer func() { _ = db.Close() }()
-	m := expiring{}
-	type pinned struct {
-		s *slate.Snapshot
-		m expiring
-	}
-	var snaps []pinned
-	drop := func() {
-		for _, s := range snaps {
-			s.s.Close()
-		}
-		snaps = nil
-	}
-	defer func() { drop() }()
-	check := func(who string, db scans, m expiring) {
-		now := m.at(clock.ms.Load())
-		for _, r := range []slate.Range{{}, {Reverse: true}} {
-			if got, want := drain(t, db.Scan(ctx, r)), now.scan(r); !slices.Equal(got, want) {
-				t.Fatalf("%s: scan %+v\n got %v\nwant %v", who, r, got, want)
-			}
-		}
-		for _, k := range []string{"a", "b", "c", "d"} {
-			checkGet(t, db, now, k)
-		}
-	}
-	n := 0
-	t.Repeat(map[string]func(*rapid.T){
-		"write": func(t *rapid.T) {
-			k := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "key")
-			n++
-			v := version{value: fmt.Sprint(n, ",")}
-			var (
-				batch slate.Batch
-				e     slate.Expiry
-			)
-			if life := rapid.IntRange(0, 6).Draw(t, "life"); life > 0 {
-				e = slate.ExpireAfter(time.Duration(life) * time.Millisecond)
-				v.expires = clock.ms.Load() + int64(life)
-			}
-			switch rapid.SampledFrom([]string{"put", "merge", "merge", "delete"}).Draw(t, "op") {
-			case "put":
-				batch.PutExpiring([]byte(k), []byte(v.value), e)
-			case "merge":
-				v.operand = true
-				batch.MergeExpiring([]byte(k), []byte(v.value), e)
-			default:
-				v.deleted = true
-				batch.Delete([]byte(k))
-			}
-			_, err := db.Write(ctx, &batch, slate.WriteOptions{Volatile: true})
-			must("write", err)
-			m[k] = append(slices.Clip(m[k]), v)
-		},
-		"pass": func(t *rapid.T) { clock.ms.Add(rapid.Int64Range(1, 3).Draw(t, "ms")) },
-		"now":  func(*rapid.T) { check("now", db, m) },
-		"snapshot": func(*rapid.T) {
-			s, err := db.Snapshot()
-			must("snapshot", err)
-			snaps = append(snaps, pinned{s, maps.Clone(m)})
-		},
-		"old": func(*rapid.T) {
-			for _, s := range snaps {
-				check("snapshot", s.s, s.m)
-			}
-		},
-		"release": func(*rapid.T) { drop() },
-		"l0":      func(*rapid.T) { must("flush memtable", db.FlushMemtable(ctx)) },
-		"compact": func(*rapid.T) { must("compact", db.Compact(ctx)) },
-		"reopen": func(*rapid.T) {
-			drop()
-			must("close", db.Close())
-			db, err = slate.Open(ctx, "db", b, opts)
-			must("open", err)
-		},
 	})
 }

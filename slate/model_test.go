@@ -3,9 +3,12 @@ package slate_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +16,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stele-db/stele/slate"
-	"github.com/stele-db/stele/slate/bucket"
 )
 
 // model is what the engine should be: a sorted map.
@@ -22,10 +24,9 @@ type model map[string]string
 func (m model) scan(r slate.Range) []string {
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if r.Lower != nil && k < string(r.Lower) || r.Upper != nil && k >= string(r.Upper) {
-			continue
+		if inside(r, k) {
+			out = append(out, k+"="+m[k])
 		}
-		out = append(out, k+"="+m[k])
 	}
 	if r.Reverse {
 		slices.Reverse(out)
@@ -71,160 +72,239 @@ func drawOptions(t *rapid.T) slate.Options {
 		MinFilterKeys:     rapid.SampledFrom([]int{1, 1000}).Draw(t, "filter"),
 		CompactL0:         rapid.SampledFrom([]int{2, 4}).Draw(t, "compact"),
 		MaxWALObjects:     rapid.SampledFrom([]int{3, 4096}).Draw(t, "wals"),
-		CacheBytes:        rapid.SampledFrom([]int64{-1, 1 << 20}).Draw(t, "cache"),
+		CacheBytes:        rapid.SampledFrom([]int64{-1, 3000, 1 << 20}).Draw(t, "cache"),
 		MergeOperator:     slate.Concat,
 		Compression: rapid.SampledFrom([]slate.Codec{
 			slate.NoCompression, slate.Snappy, slate.Zlib, slate.LZ4, slate.Zstd}).Draw(t, "codec"),
 		ReaderGrace:      rapid.SampledFrom([]time.Duration{-1, time.Hour}).Draw(t, "grace"),
-		MinFlushInterval: -1,
+		HideExpired:      rapid.Bool().Draw(t, "hide expired"),
+		MinFlushInterval: rapid.SampledFrom([]time.Duration{-1, time.Second}).Draw(t, "interval"),
 	}
 }
 
-// Under any history of writes, flushes, compactions, snapshots, restarts and
-// abandonments the engine answers as a sorted map does.
+// Under any history of writes, reads, flushes, compactions, collections,
+// restarts, crashes and other writers the engine answers as a sorted map does.
 func TestEngineIsASortedMap(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) { runHistory(t, drawOptions(t)) })
+	rapid.Check(t, func(rt *rapid.T) {
+		opts, p := drawOptions(rt), drawProgram(rt, true)
+		if _, err := p.execute(t, opts, false); err != nil {
+			rt.Fatalf("%+v\n%s%v", opts, p, err)
+		}
+	})
 }
 
-func runHistory(t *rapid.T, opts slate.Options) {
-	ctx := context.Background()
-	b := bucket.NewInMemBucket()
-	open := func() *slate.DB {
-		db, err := slate.Open(ctx, "db", b, opts)
-		if err != nil {
-			t.Fatalf("open: %v", err)
+// So it does when the steps do not wait for what goes on in the background.
+// What fails may not fail again, so it is shortened here: STELE_SEED runs one
+// seed alone.
+func TestHastyHistories(t *testing.T) {
+	type drawn struct {
+		opts slate.Options
+		p    program
+	}
+	gen := rapid.Custom(func(t *rapid.T) drawn { return drawn{drawOptions(t), drawProgram(t, true)} })
+	for _, seed := range seeds(t, checks(t)) {
+		d := gen.Example(seed)
+		if _, err := d.p.execute(t, d.opts, true); err != nil {
+			p, err := d.p.shorten(t, d.opts, err)
+			t.Fatalf("STELE_SEED=%d: %+v\n%s%v", seed, d.opts, p, err)
 		}
-		return db
 	}
-	db := open()
-	defer func() { _ = db.Close() }()
-	m := model{}
-	key := rapid.Custom(func(t *rapid.T) string {
-		return string(rapid.SliceOfN(rapid.ByteRange('a', 'd'), 1, 4).Draw(t, "k"))
+}
+
+// checks is how many histories are wanted: the number of rapid.Check.
+func checks(t *testing.T) int {
+	n, err := strconv.Atoi(flag.Lookup("rapid.checks").Value.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if testing.Short() {
+		n /= 5
+	}
+	return n
+}
+
+// seeds are the first n, or the one in STELE_SEED.
+func seeds(t *testing.T, n int) []int {
+	if text := os.Getenv("STELE_SEED"); text != "" {
+		seed, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("STELE_SEED: %v", err)
+		}
+		return []int{seed}
+	}
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// settings change what the engine does and not what it answers.
+var settings = []struct {
+	name string
+	set  func(o *slate.Options)
+}{
+	{"all in one memtable", func(*slate.Options) {}},
+	{"blocks of 1 KiB", func(o *slate.Options) { o.BlockBytes = 1 << 10; o.L0Bytes = 20_000 }},
+	{"blocks of 64 KiB", func(o *slate.Options) { o.BlockBytes = 64 << 10; o.L0Bytes = 20_000 }},
+	{"snappy", func(o *slate.Options) { o.Compression = slate.Snappy; o.L0Bytes = 500 }},
+	{"zlib", func(o *slate.Options) { o.Compression = slate.Zlib; o.L0Bytes = 500 }},
+	{"lz4", func(o *slate.Options) { o.Compression = slate.LZ4; o.L0Bytes = 500 }},
+	{"zstd", func(o *slate.Options) { o.Compression = slate.Zstd; o.L0Bytes = 500 }},
+	{"an L0 for every write", func(o *slate.Options) { o.L0Bytes = 1 }},
+	{"L0s of 2 kB", func(o *slate.Options) { o.L0Bytes = 2000 }},
+	{"a cap of 500 bytes", func(o *slate.Options) { o.MaxUnflushedBytes = 500 }},
+	{"an SST for every key", func(o *slate.Options) { o.MaxSSTBytes = 1; o.L0Bytes = 1000 }},
+	{"SSTs of 2 kB", func(o *slate.Options) { o.MaxSSTBytes = 2000; o.L0Bytes = 1000 }},
+	{"compaction at one L0", func(o *slate.Options) { o.CompactL0 = 1; o.L0Bytes = 500 }},
+	{"compaction at eight L0s", func(o *slate.Options) { o.CompactL0 = 8; o.L0Bytes = 200 }},
+	{"no compaction unasked", func(o *slate.Options) { o.CompactL0 = -1; o.MaxL0 = 1 << 20; o.L0Bytes = 200 }},
+	{"flushes wait before compaction is due", func(o *slate.Options) { o.CompactL0 = 4; o.MaxL0 = 2; o.L0Bytes = 200 }},
+	{"flushes wait at two L0s", func(o *slate.Options) { o.CompactL0 = 2; o.MaxL0 = 2; o.L0Bytes = 200 }},
+	{"no cache", func(o *slate.Options) { o.CacheBytes = -1; o.L0Bytes = 500 }},
+	{"a cache of 2 kB", func(o *slate.Options) { o.CacheBytes = 2000; o.L0Bytes = 500 }},
+	{"filters always", func(o *slate.Options) { o.MinFilterKeys = 1; o.L0Bytes = 500 }},
+	{"filters of one bit", func(o *slate.Options) { o.MinFilterKeys = 1; o.FilterBitsPerKey = 1; o.L0Bytes = 500 }},
+	{"filters never", func(o *slate.Options) { o.MinFilterKeys = 1 << 30; o.L0Bytes = 500 }},
+	{"a flush a second", func(o *slate.Options) { o.MinFlushInterval = time.Second }},
+	{"flushes delayed by a minute", func(o *slate.Options) { o.MaxFlushDelay = time.Minute }},
+	{"a memtable per log object", func(o *slate.Options) { o.MaxWALObjects = 1 }},
+	{"no grace for readers", func(o *slate.Options) { o.ReaderGrace = -1; o.CompactL0 = 2; o.L0Bytes = 200 }},
+	{"a long grace for readers", func(o *slate.Options) { o.ReaderGrace = 1000 * time.Hour; o.CompactL0 = 2; o.L0Bytes = 200 }},
+}
+
+// The same history gives the same answers under all settings.
+func TestSettingsDoNotMatter(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		p := drawProgram(rt, false)
+		var first []string
+		for _, s := range settings {
+			opts := slate.Options{MergeOperator: slate.Concat, HideExpired: true}
+			s.set(&opts)
+			answers, err := p.execute(t, opts, true)
+			if err != nil {
+				rt.Fatalf("%s:\n%s%v", s.name, p, err)
+			}
+			if first == nil {
+				first = answers
+			}
+			for i := range first {
+				if first[i] != answers[i] {
+					rt.Fatalf("%s, against %s:\n%s\n got %s\nwant %s", s.name, settings[0].name, p, answers[i], first[i])
+				}
+			}
+		}
 	})
-	value := func(t *rapid.T) string {
-		n, v := rapid.IntRange(0, 300).Draw(t, "length"), rapid.IntRange(0, 99).Draw(t, "value")
-		return strings.Repeat("v", n) + fmt.Sprint(v)
+}
+
+// drawProgram draws a program; only a lossy one may lose what was not durable.
+// A step may be none, so that a failing program can lose any of its steps.
+func drawProgram(t *rapid.T, lossy bool) program {
+	n := rapid.SampledFrom([]int{5, 20, 60}).Draw(t, "length")
+	all := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step { return drawStep(t, lossy, true) }), n, n).Draw(t, "program")
+	return slices.DeleteFunc(all, func(s step) bool { return s == nothing{} })
+}
+
+func drawKey(t *rapid.T) string {
+	return string(rapid.SliceOfN(rapid.SampledFrom([]byte{'a', 'b', 'c', 0, 0xff}), 1, 3).Draw(t, "key"))
+}
+
+func drawValue(t *rapid.T) string {
+	n := rapid.SampledFrom([]int{0, 0, 10, 100, 300, 2000}).Draw(t, "padding")
+	return fmt.Sprint(rapid.IntRange(0, 99).Draw(t, "value")) + strings.Repeat(".", n)
+}
+
+// drawLife ends between two full hours.
+func drawLife(t *rapid.T) time.Duration {
+	if h := rapid.SampledFrom([]int{-1, -1, -1, 0, 1, 3}).Draw(t, "life"); h >= 0 {
+		return time.Duration(h)*time.Hour + 30*time.Minute
 	}
-	drawRange := func(t *rapid.T) slate.Range {
-		r := slate.Range{Reverse: rapid.Bool().Draw(t, "reverse")}
+	return 0
+}
+
+func drawWrite(t *rapid.T, life time.Duration) write {
+	kind := rapid.SampledFrom([]string{"put", "put", "merge", "delete"}).Draw(t, "kind")
+	w := write{kind: kind, key: drawKey(t)}
+	if kind != "delete" {
+		w.value, w.life = drawValue(t), life
+	}
+	return w
+}
+
+func drawRange(t *rapid.T) slate.Range {
+	var r slate.Range
+	switch rapid.SampledFrom([]string{"all", "bounds", "bounds", "prefix"}).Draw(t, "range") {
+	case "bounds":
 		if rapid.Bool().Draw(t, "lower") {
-			r.Lower = []byte(key.Draw(t, "lo"))
+			r.Lower = []byte(drawKey(t))
 		}
 		if rapid.Bool().Draw(t, "upper") {
-			r.Upper = []byte(key.Draw(t, "hi"))
+			r.Upper = []byte(drawKey(t))
 		}
-		return r
+	case "prefix":
+		r = slate.Prefix([]byte(drawKey(t)))
 	}
-	type pinned struct {
-		s *slate.Snapshot
-		m model
-	}
-	var snaps []pinned
-	drop := func() {
-		for _, s := range snaps {
-			s.s.Close()
-		}
-		snaps = nil
-	}
-	defer drop()
-	must := func(what string, err error) {
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
+	r.Reverse = rapid.Bool().Draw(t, "reverse")
+	return r
+}
 
-	t.Repeat(map[string]func(*rapid.T){
-		"put": func(t *rapid.T) {
-			k, v := key.Draw(t, "key"), value(t)
-			must("put", db.Put(ctx, []byte(k), []byte(v)))
-			m[k] = v
-		},
-		"delete": func(t *rapid.T) {
-			k := key.Draw(t, "key")
-			must("delete", db.Delete(ctx, []byte(k)))
-			delete(m, k)
-		},
-		"merge": func(t *rapid.T) {
-			k, v := key.Draw(t, "key"), value(t)
-			must("merge", db.Merge(ctx, []byte(k), []byte(v)))
-			m[k] += v
-		},
-		"batch": func(t *rapid.T) {
-			var batch slate.Batch
-			for range rapid.IntRange(1, 20).Draw(t, "n") {
-				k := key.Draw(t, "key")
-				switch rapid.IntRange(0, 3).Draw(t, "op") {
-				case 0:
-					batch.Delete([]byte(k))
-					delete(m, k)
-				case 1:
-					v := value(t)
-					batch.Merge([]byte(k), []byte(v))
-					m[k] += v
-				default:
-					v := value(t)
-					batch.Put([]byte(k), []byte(v))
-					m[k] = v
-				}
-			}
-			_, err := db.Write(ctx, &batch, slate.WriteOptions{Volatile: rapid.Bool().Draw(t, "volatile")})
-			must("write", err)
-		},
-		"get": func(t *rapid.T) { checkGet(t, db, m, key.Draw(t, "key")) },
-		"scan": func(t *rapid.T) {
-			r := drawRange(t)
-			if got, want := drain(t, db.Scan(ctx, r)), m.scan(r); !slices.Equal(got, want) {
-				t.Fatalf("scan %+v\n got %v\nwant %v", r, got, want)
-			}
-		},
-		"snapshot": func(t *rapid.T) {
-			s, err := db.Snapshot()
-			must("snapshot", err)
-			snaps = append(snaps, pinned{s, maps.Clone(m)})
-		},
-		"old": func(t *rapid.T) {
-			for _, s := range snaps {
-				r := drawRange(t)
-				if got, want := drain(t, s.s.Scan(ctx, r)), s.m.scan(r); !slices.Equal(got, want) {
-					t.Fatalf("snapshot scan %+v\n got %v\nwant %v", r, got, want)
-				}
-				checkGet(t, s.s, s.m, key.Draw(t, "key"))
-			}
-		},
-		"release": func(*rapid.T) { drop() },
-		"flush":   func(*rapid.T) { must("flush", db.Flush(ctx)) },
-		"l0":      func(*rapid.T) { must("flush memtable", db.FlushMemtable(ctx)) },
-		"compact": func(*rapid.T) { must("compact", db.Compact(ctx)) },
-		"collect": func(*rapid.T) {
-			_, err := slate.CollectGarbage(ctx, "db", b, slate.GCOptions{MinAge: -1})
-			must("collect garbage", err)
-		},
-		"reader": func(t *rapid.T) {
-			must("flush", db.Flush(ctx))
-			rd, err := slate.OpenReader(ctx, "db", b, slate.ReaderOptions{MergeOperator: opts.MergeOperator})
-			must("open reader", err)
-			r := drawRange(t)
-			if got, want := drain(t, rd.Scan(ctx, r)), m.scan(r); !slices.Equal(got, want) {
-				t.Fatalf("reader scan %+v\n got %v\nwant %v", r, got, want)
-			}
-			checkGet(t, rd, m, key.Draw(t, "key"))
-			must("close reader", rd.Close())
-		},
-		"reopen": func(*rapid.T) {
-			drop()
-			must("close", db.Close())
-			db = open()
-		},
-		"abandon": func(*rapid.T) { // as after a crash: the next writer fences it
-			must("flush", db.Flush(ctx))
-			drop()
-			old := db
-			db = open()
-			if err := old.Put(ctx, []byte("zombie"), nil); !errors.Is(err, slate.ErrFenced) {
-				t.Fatalf("put by a fenced writer: %v", err)
-			}
-			_ = old.Close()
-		},
-	})
+func drawScan(t *rapid.T) scan {
+	return scan{drawRange(t), rapid.SampledFrom([]int{0, 0, 1, 5}).Draw(t, "limit")}
+}
+
+func drawStep(t *rapid.T, lossy, outer bool) step {
+	kinds := []string{"nothing", "write", "write", "write", "write", "batch", "batch", "parallel", "get", "get", "scan", "scan",
+		"snapshot", "old", "flush", "memtable", "memtable", "memtable", "compact", "collect", "pass"}
+	if outer {
+		kinds = append(kinds, "during", "release", "beside", "reopen", "take over", "crash")
+	}
+	if lossy {
+		kinds = append(kinds, "crash at", "crash at")
+	}
+	switch rapid.SampledFrom(kinds).Draw(t, "step") {
+	case "nothing":
+		return nothing{}
+	case "write":
+		return batch{[]write{drawWrite(t, drawLife(t))}, rapid.Bool().Draw(t, "volatile")}
+	case "batch":
+		life := drawLife(t) // one for all: merges of a key in a batch must agree
+		writes := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) write { return drawWrite(t, life) }), 1, 12).Draw(t, "batch")
+		return batch{writes, rapid.Bool().Draw(t, "volatile")}
+	case "parallel":
+		writes := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) write { return drawWrite(t, 0) }), 2, 5,
+			func(w write) string { return w.key }).Draw(t, "parallel")
+		return parallel{writes}
+	case "get":
+		return get{drawKey(t)}
+	case "scan":
+		return drawScan(t)
+	case "during":
+		inner := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step { return drawStep(t, lossy, false) }), 1, 5)
+		return during{drawScan(t), rapid.IntRange(0, 5).Draw(t, "row"), inner.Draw(t, "during")}
+	case "snapshot":
+		return snapshot{}
+	case "old":
+		return old{drawRange(t), drawKey(t)}
+	case "release":
+		return release{}
+	case "beside":
+		return beside{drawRange(t)}
+	case "flush":
+		return flush{}
+	case "memtable":
+		return flushMemtable{}
+	case "compact":
+		return compact{}
+	case "collect":
+		return collectGarbage{}
+	case "pass":
+		return pass{rapid.IntRange(1, 2).Draw(t, "hours")}
+	case "reopen":
+		return reopen{}
+	case "take over":
+		return takeOver{flush: !lossy || rapid.Bool().Draw(t, "flush")}
+	case "crash at":
+		return crash{at: rapid.IntRange(1, 12).Draw(t, "request"), behind: rapid.Bool().Draw(t, "behind")}
+	}
+	return crash{flush: !lossy || rapid.Bool().Draw(t, "flush")}
 }
