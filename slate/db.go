@@ -50,6 +50,8 @@ type DB struct {
 
 	flushWake   chan struct{} // a memtable was frozen, or the database closes
 	compactWake chan struct{} // L0 grew, somebody asks, or the database closes
+	gcWake      chan struct{} // something was published
+	gcStop      func()        // ends garbage collection
 	publishing  chan struct{} // held by the one task that publishes a manifest
 
 	pic       atomic.Pointer[view]
@@ -131,6 +133,8 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 		ids:         idSource{clock: opts.Clock, random: opts.Random},
 		flushWake:   make(chan struct{}, 1),
 		compactWake: make(chan struct{}, 1),
+		gcWake:      make(chan struct{}, 1),
+		gcStop:      func() {},
 		publishing:  make(chan struct{}, 1),
 	}
 	db.ctx, db.cancel = context.WithCancel(context.Background())
@@ -169,8 +173,14 @@ func (db *DB) open(ctx context.Context) error {
 	}, fence, db.writer.seq, v.ConfirmedAt)
 	db.tasks.Go(db.flushLoop)
 	db.tasks.Go(db.compactLoop)
+	if db.opts.GCMinAge > 0 {
+		ctx, stop := context.WithCancel(db.ctx)
+		db.gcStop = stop
+		db.tasks.Go(func() { db.gcLoop(ctx, fence) })
+	}
 	wake(db.flushWake)
 	wake(db.compactWake)
+	wake(db.gcWake)
 	return nil
 }
 
@@ -438,7 +448,7 @@ func (db *DB) await(ctx context.Context, ch <-chan struct{}) error {
 }
 
 // Close makes everything written durable, moves it to L0, leaves at most four
-// L0 SSTs, and ends all background work. It returns the error that had ended
+// L0 SSTs, and ends all background work, a garbage collection midway. It returns the error that had ended
 // the database before, if one had. Closing twice returns ErrClosed.
 func (db *DB) Close() error {
 	// From closing on no row is added, and the background tasks end once no
@@ -455,6 +465,7 @@ func (db *DB) Close() error {
 	db.broadcastLocked()
 	db.mu.Unlock()
 	db.writeMu.Unlock()
+	db.gcStop()
 
 	err := db.FlushMemtable(context.Background())
 	wake(db.flushWake)
@@ -499,6 +510,9 @@ func (db *DB) publish(ctx context.Context, edit manifestEdit, done func()) error
 	t := newTree(v.ID, v.Value, db.tables, db.root)
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if v.ID > base.ID {
+		wake(db.gcWake)
+	}
 	db.state.version = v
 	if done != nil {
 		done()

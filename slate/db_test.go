@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -24,6 +26,10 @@ func open(t testing.TB, b bucket.Bucket, opts slate.Options) *slate.DB {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	return db
+}
+
+func textLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func put(t testing.TB, db *slate.DB, key, value string) {

@@ -25,9 +25,10 @@
 //
 // Rows go to the write-ahead log, one object for all that arrive while the put
 // before is under way, and to the memtable, which becomes an L0 SST when it is
-// large enough. When four L0 SSTs stand, they are merged into a sorted run. A
-// writer alone with nothing to do sends no request. What is no longer needed
-// stays in the bucket until CollectGarbage runs, in any process.
+// large enough. When four L0 SSTs stand, they are merged into a sorted run. What
+// is no longer needed is deleted once it is old enough (Options.GCMinAge), by
+// the writer or by CollectGarbage in any process. A writer alone with nothing to
+// do sends no request, once its garbage is gone.
 //
 // # Merges and expiry
 //
@@ -41,6 +42,5 @@
 //
 // # What is not here yet
 //
-// Transactions, tiered compaction, and garbage collection that a writer runs by
-// itself.
+// Transactions and tiered compaction.
 package slate

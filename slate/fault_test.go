@@ -102,26 +102,6 @@ func TestVolatileWritersUnderASmallCap(t *testing.T) {
 	})
 }
 
-// A writer alone with nothing to do asks the bucket nothing.
-func TestIdleCostsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := slow(10 * time.Millisecond)
-		db := open(t, b, slate.Options{})
-		put(t, db, "k", "v")
-		time.Sleep(time.Second)
-		b.ResetStats()
-		time.Sleep(time.Hour)
-		for verb, c := range b.Stats() {
-			if c.Requests > 0 {
-				t.Errorf("%d %s in an idle hour", c.Requests, verb)
-			}
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
 // A writer sleeps while another takes over, moves the log on, and a collector
 // removes the fence. The sleeper's next WAL id is free again, and still its put
 // is not acknowledged.

@@ -97,8 +97,8 @@ func (r *GCReport) Deleted() (objects int, bytes int64) {
 // CollectGarbage deletes the objects of the database at path in b that neither
 // its latest manifest nor a live checkpoint needs, and removes checkpoints that
 // have expired. It may run beside a writer, readers and other collectors, of
-// Stele and of SlateDB, and fences nobody. It runs once: nothing in a writer
-// collects by itself yet.
+// Stele and of SlateDB, and fences nobody. A writer that lives long enough
+// collects by itself (Options.GCMinAge); this is for all others.
 //
 // Kept on purpose are the newest L0 that was compacted, the WAL object at the
 // replay point, the latest compactions file, and, whatever their age, WAL
@@ -132,7 +132,7 @@ func CollectGarbage(ctx context.Context, path string, b bucket.Bucket, opts GCOp
 	c := gc.Collector{
 		Bucket: b, Root: root, Log: log,
 		Clock: opts.Clock, Random: opts.Random,
-		MinAge: opts.MinAge, DryRun: opts.DryRun,
+		MinAge: opts.MinAge, WALMinAge: opts.MinAge, DryRun: opts.DryRun,
 		Accept: func(ctx context.Context, m *format.Manifest) error {
 			return errors.Join(collectable(m), checkLog(ctx, m, opts.WALBucket, log))
 		},

@@ -56,7 +56,7 @@ func needed(t testing.TB, b bucket.Bucket) map[string]bool {
 	if latest.LastCompactedL0 != "" {
 		need["db/compacted/"+latest.LastCompactedL0+".sst"] = true
 	}
-	replay := latest.ReplayAfterWAL
+	replays := func(id uint64) bool { return id >= latest.ReplayAfterWAL }
 	active := []*slate.ManifestInfo{latest}
 	for _, c := range latest.Checkpoints {
 		m, err := slate.ReadManifest(ctx, "db", b, c.ManifestID)
@@ -67,7 +67,12 @@ func needed(t testing.TB, b bucket.Bucket) map[string]bool {
 	}
 	for _, m := range active {
 		need[fmt.Sprintf("db/manifest/%020d.manifest", m.ID)] = true
-		replay = min(replay, m.ReplayAfterWAL)
+		if m != latest {
+			others := replays
+			replays = func(id uint64) bool {
+				return others(id) || id == m.ReplayAfterWAL || id > m.ReplayAfterWAL && id <= m.WALLastSeen
+			}
+		}
 		ssts := slices.Clone(m.L0)
 		for _, r := range m.Runs {
 			ssts = append(ssts, r.SSTs...)
@@ -86,7 +91,7 @@ func needed(t testing.TB, b bucket.Bucket) map[string]bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id >= replay || len(rows) == 0 {
+		if replays(id) || len(rows) == 0 {
 			need[fmt.Sprintf("db/wal/%020d.sst", id)] = true
 		}
 	}
@@ -258,7 +263,7 @@ func TestCheckpointKeepsItsFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := slow(time.Millisecond)
 		m := history(t, b, 2)
-		db := open(t, b, slate.Options{ReaderGrace: time.Hour})
+		db := open(t, b, slate.Options{ReaderGrace: time.Hour, GCMinAge: -1})
 		old, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{CacheBytes: -1})
 		if err != nil {
 			t.Fatal(err)
@@ -345,9 +350,10 @@ func TestSleeperIsFencedAfterOurCollection(t *testing.T) {
 	for _, nap := range []time.Duration{time.Millisecond, time.Minute, 10 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			b := slow(time.Millisecond)
-			sleeper := open(t, b, slate.Options{ReaderGrace: -1})
+			opts := slate.Options{ReaderGrace: -1, GCMinAge: -1} // others collect
+			sleeper := open(t, b, opts)
 			put(t, sleeper, "k", "before")
-			other := open(t, b, slate.Options{ReaderGrace: -1})
+			other := open(t, b, opts)
 			for i := range 5 {
 				put(t, other, "k", fmt.Sprint("theirs ", i))
 				if err := other.FlushMemtable(t.Context()); err != nil {

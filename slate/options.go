@@ -64,6 +64,14 @@ type Options struct {
 	// ReaderGrace is the lifetime of the checkpoint that every compaction leaves
 	// for running readers. Default 15 minutes; negative: none.
 	ReaderGrace time.Duration
+	// GCMinAge is how old an object must be for this writer to delete it once
+	// nothing needs it. Default 5 minutes, as SlateDB; at least 30 s; negative:
+	// this writer deletes nothing. Log objects in a folder or in memory go after
+	// 30 s in any case. More: more garbage is kept. Less: readers without a
+	// checkpoint lose an old view sooner. A collection costs some ten requests,
+	// and one for each deleted object; there is one in that time under load, and
+	// none in an idle database.
+	GCMinAge time.Duration
 	// BlockBytes is the size of a block before compression. Default 4096.
 	BlockBytes int
 	// Compression is the codec of new SSTs and WAL objects. Default none.
@@ -128,10 +136,14 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	o.CompactL0 = min(o.CompactL0, o.MaxL0) // flushes that wait for room wait for a compaction
 	set(&o.MaxSSTBytes, 64<<20)
 	set(&o.ReaderGrace, 15*time.Minute)
+	set(&o.GCMinAge, 5*time.Minute)
 	set(&o.BlockBytes, 4096)
 	set(&o.FilterBitsPerKey, 10)
 	set(&o.MinFilterKeys, 1000)
 	set(&o.CacheBytes, 64<<20)
+	if o.GCMinAge > 0 {
+		atLeast("GCMinAge", int64(o.GCMinAge), int64(folderWALAge))
+	}
 	if o.WALPath != "" && o.WALBucket == nil {
 		faults = append(faults, fmt.Errorf("WALPath is %q, and there is no WALBucket", o.WALPath))
 	}

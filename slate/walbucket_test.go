@@ -149,7 +149,7 @@ func TestFencingInTheWALBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := slow(time.Millisecond)
 		log := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
-		opts := slate.Options{WALBucket: log, ReaderGrace: -1}
+		opts := slate.Options{WALBucket: log, ReaderGrace: -1, GCMinAge: -1}
 		sleeper := open(t, b, opts)
 		put(t, sleeper, "k", "before")
 		next := open(t, b, opts)

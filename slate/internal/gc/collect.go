@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,12 +33,19 @@ type Collector struct {
 	Clock  clock.Clock
 	Random io.Reader
 	MinAge time.Duration // 0 or less: any age will do
-	DryRun bool          // write and delete nothing
+	// WALMinAge is the same of WAL objects.
+	WALMinAge time.Duration
+	DryRun    bool // write and delete nothing
+	// HasRows, if not nil, knows of WAL objects that they hold rows, which saves
+	// a look.
+	HasRows func(id uint64) bool
 	// Accept refuses a manifest that must not be collected by.
 	Accept func(context.Context, *format.Manifest) error
 	// Each is told of every object: what stays, and what goes once it is gone
 	// (in a dry run: what would go). It is called by one goroutine at a time.
 	Each func(Decision)
+
+	walContent map[uint64]Content // what earlier runs have seen
 }
 
 // Result says what a collection worked by and did beside deleting.
@@ -45,9 +53,12 @@ type Result struct {
 	Manifest   uint64 // id of the latest manifest
 	Expired    int    // checkpoints that were removed because they had expired
 	Boundaries bool   // boundary files can be kept up to date
+	// Next is when another run would find more, if nothing else happens; the
+	// zero time is never.
+	Next time.Time
 }
 
-// Run collects. After an error it has deleted a part; what is left is found
+// Run collects; it may be called again and again, by one goroutine at a time. After an error it has deleted a part; what is left is found
 // the next time.
 func (c *Collector) Run(ctx context.Context) (Result, error) {
 	s, expired, err := c.load(ctx)
@@ -56,17 +67,35 @@ func (c *Collector) Run(ctx context.Context) (Result, error) {
 		return res, err
 	}
 	res.Manifest = s.LatestID
+	if c.HasRows != nil {
+		for _, o := range s.WAL {
+			if c.HasRows(o.ID) {
+				s.WALContent[o.ID] = Content{Rows: true}
+			}
+		}
+	}
 	if err := c.look(ctx, s); err != nil {
 		return res, err
 	}
-	return res, c.sweep(ctx, Mark(s))
+	c.walContent = map[uint64]Content{}
+	for _, o := range s.WAL {
+		if content, ok := s.WALContent[o.ID]; ok && !content.Bad {
+			c.walContent[o.ID] = content
+		}
+	}
+	all := Mark(s)
+	res.Next = Next(s, all)
+	return res, c.sweep(ctx, all)
 }
 
 // load reads the state, in the order that the package comment gives.
 func (c *Collector) load(ctx context.Context) (*State, int, error) {
 	s := &State{
-		MinAge: c.MinAge, Now: c.Clock.Now(),
-		WALContent: map[uint64]Content{}, SSTContent: map[format.ULID]Content{},
+		MinAge: c.MinAge, WALMinAge: c.WALMinAge, Now: c.Clock.Now(),
+		WALContent: maps.Clone(c.walContent), SSTContent: map[format.ULID]Content{},
+	}
+	if s.WALContent == nil {
+		s.WALContent = map[uint64]Content{}
 	}
 	compactions, err := manifest.NewStore(c.Bucket, c.Root, c.Clock, c.Random, manifest.Compactions).Latest(ctx)
 	if err != nil && !errors.Is(err, bucket.ErrNotFound) {
@@ -289,6 +318,9 @@ func (c *Collector) holder(k Kind) bucket.Bucket {
 // remove deletes in the order of the list, some at a time.
 func (c *Collector) remove(ctx context.Context, garbage []Decision) error {
 	for part := range slices.Chunk(garbage, parallel) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		gone := make([]bool, len(part))
 		var g errgroup.Group
 		for i, d := range part {

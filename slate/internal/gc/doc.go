@@ -6,9 +6,11 @@
 // object:
 //
 //   - a manifest goes if it is older than the latest and not active;
-//   - a WAL object goes if it lies below the replay point of every active
-//     manifest and holds rows. One without rows is the fence that keeps an older
-//     writer out: it stays for ever;
+//   - a WAL object goes if it holds rows, lies below the latest replay point,
+//     and is neither the replay point of a checkpoint's manifest nor among what
+//     that replays, up to the object that was last when it was written. One
+//     without rows is the fence that keeps an older writer out: it stays for
+//     ever;
 //   - an SST goes if no active manifest names it and it cannot be on its way
 //     into one. Its id's time must lie before that of the oldest compaction in
 //     the compactions file, whose successors may still be writing, and either

@@ -33,7 +33,7 @@ const (
 	Boundary   Reason = "it is the newest L0 that was compacted"
 	Compacting Reason = "it may belong to a compaction that is under way"
 	Uploading  Reason = "it may be an L0 that waits for its manifest"
-	Replayed   Reason = "it lies at or above the replay point"
+	Replayed   Reason = "an active manifest replays from there"
 	Fence      Reason = "it has no rows: it fences older writers"
 	Unreadable Reason = "it cannot be read"
 
@@ -62,8 +62,9 @@ type Content struct {
 
 // State is what Mark decides by. It is not changed.
 type State struct {
-	Now    time.Time
-	MinAge time.Duration // 0 or less: any age will do
+	Now       time.Time
+	MinAge    time.Duration // 0 or less: any age will do
+	WALMinAge time.Duration // the same, of WAL objects
 
 	LatestID uint64
 	Latest   *format.Manifest            // without expired checkpoints
@@ -85,6 +86,9 @@ type Decision struct {
 	Object bucket.Object
 	Keep   Reason // Garbage: delete it
 
+	// Mature is when a Young object reaches the minimum age.
+	Mature time.Time
+
 	Number uint64      // of a WAL object, manifest or compactions file
 	ID     format.ULID // of an SST
 }
@@ -95,37 +99,67 @@ func Mark(s *State) []Decision {
 	var out []Decision
 	tables := s.tableRule()
 	for _, t := range s.SSTs {
-		out = append(out, Decision{Kind: SST, Object: t.Object, ID: t.ID, Keep: tables(t)})
+		out = append(out, Decision{Kind: SST, Object: t.Object, ID: t.ID, Keep: tables(t), Mature: ulid.Time(t.ID.Time()).Add(s.MinAge)})
 	}
-	floor := s.walFloor()
 	for _, o := range s.WAL {
-		out = append(out, Decision{Kind: WAL, Object: o.Object, Number: o.ID, Keep: s.wal(o, floor)})
+		out = append(out, s.numbered(WAL, o, s.WALMinAge, s.wal(o)))
 	}
 	for _, o := range s.CompactionFiles {
-		keep := s.old(o.Object)
+		keep := s.old(o.Object, s.MinAge)
 		if o.ID >= s.CompactionsID {
 			keep = Latest
 		}
-		out = append(out, Decision{Kind: Compactions, Object: o.Object, Number: o.ID, Keep: keep})
+		out = append(out, s.numbered(Compactions, o, s.MinAge, keep))
 	}
 	for _, o := range s.Manifests {
-		keep := s.old(o.Object)
+		keep := s.old(o.Object, s.MinAge)
 		if o.ID >= s.LatestID {
 			keep = Latest
 		} else if _, ok := s.Pinned[o.ID]; ok {
 			keep = Pinned
 		}
-		out = append(out, Decision{Kind: Manifest, Object: o.Object, Number: o.ID, Keep: keep})
+		out = append(out, s.numbered(Manifest, o, s.MinAge, keep))
 	}
 	return out
 }
 
+func (s *State) numbered(k Kind, o Numbered, minAge time.Duration, keep Reason) Decision {
+	return Decision{Kind: k, Object: o.Object, Number: o.ID, Keep: keep, Mature: o.Modified.Add(minAge)}
+}
+
 // old is the age rule for objects whose names tell no time.
-func (s *State) old(o bucket.Object) Reason {
-	if s.MinAge > 0 && s.Now.Sub(o.Modified) < s.MinAge {
+func (s *State) old(o bucket.Object, minAge time.Duration) Reason {
+	if minAge > 0 && s.Now.Sub(o.Modified) < minAge {
 		return Young
 	}
 	return Garbage
+}
+
+// Next is when a later collection would find more than this one did, if nothing
+// else happens: a checkpoint has expired, or all that is too young of one kind
+// has matured. The zero time is never.
+func Next(s *State, all []Decision) time.Time {
+	var next time.Time
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	var last [Manifest + 1]time.Time // one collection for all of a kind
+	for _, d := range all {
+		if d.Keep == Young && d.Mature.After(last[d.Kind]) {
+			last[d.Kind] = d.Mature
+		}
+	}
+	for _, t := range last {
+		sooner(t)
+	}
+	for _, cp := range s.Latest.Checkpoints {
+		if cp.ExpireSec != 0 {
+			sooner(time.Unix(int64(cp.ExpireSec), 0))
+		}
+	}
+	return next
 }
 
 func (s *State) active() []*format.Manifest {
@@ -136,22 +170,27 @@ func (s *State) active() []*format.Manifest {
 	return all
 }
 
-// walFloor is the lowest replay point: what lies below it no active manifest
-// replays.
-func (s *State) walFloor() uint64 {
-	floor := s.Latest.ReplayAfterWAL
-	for _, m := range s.Pinned {
-		floor = min(floor, m.ReplayAfterWAL)
+// replays reports whether an active manifest may be read with this WAL object,
+// or has its replay point there. A checkpoint's reader ends at the object that
+// was the last when the manifest was written, whatever has come since.
+func (s *State) replays(id uint64) bool {
+	if id >= s.Latest.ReplayAfterWAL {
+		return true
 	}
-	return floor
+	for _, m := range s.Pinned {
+		if id == m.ReplayAfterWAL || id > m.ReplayAfterWAL && id <= m.WALLastSeen {
+			return true
+		}
+	}
+	return false
 }
 
-func (s *State) wal(o Numbered, floor uint64) Reason {
+func (s *State) wal(o Numbered) Reason {
 	content, known := s.WALContent[o.ID]
 	switch {
-	case o.ID >= floor:
+	case s.replays(o.ID):
 		return Replayed
-	case s.old(o.Object) != Garbage:
+	case s.old(o.Object, s.WALMinAge) != Garbage:
 		return Young
 	case o.Size == 0:
 		return Fence

@@ -119,10 +119,12 @@ func TestMarkWAL(t *testing.T) {
 		{"fence", 6, 200, &Content{}, nil, Fence},
 		{"fence of no bytes", 6, 0, nil, nil, Fence},
 		{"unreadable", 6, 200, &Content{Bad: true}, nil, Unreadable},
-		{"young", 6, 200, &rows, func(s *State) { s.MinAge = 991 * time.Second }, Young},
-		{"old enough", 6, 200, &rows, func(s *State) { s.MinAge = 990 * time.Second }, Garbage},
+		{"young", 6, 200, &rows, func(s *State) { s.WALMinAge = 991 * time.Second }, Young},
+		{"old enough", 6, 200, &rows, func(s *State) { s.MinAge, s.WALMinAge = time.Hour, 990*time.Second }, Garbage},
 		{"at the replay point of a checkpoint", 5, 200, &rows, func(s *State) { s.Pinned[3] = &format.Manifest{ReplayAfterWAL: 5} }, Replayed},
 		{"below that", 4, 200, &rows, func(s *State) { s.Pinned[3] = &format.Manifest{ReplayAfterWAL: 5} }, Garbage},
+		{"what a checkpoint replays", 4, 200, &rows, func(s *State) { s.Pinned[3] = &format.Manifest{ReplayAfterWAL: 2, WALLastSeen: 4} }, Replayed},
+		{"behind what a checkpoint replays", 5, 200, &rows, func(s *State) { s.Pinned[3] = &format.Manifest{ReplayAfterWAL: 2, WALLastSeen: 4} }, Garbage},
 	} {
 		s := state()
 		if c.content != nil {
