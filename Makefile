@@ -58,13 +58,23 @@ race: $(TOOLS)/versitygw $(TOOLS)/grpcurl ## tests of the packages that run goro
 
 .PHONY: interop
 interop: interop/node_modules/.package-lock.json ## the real SlateDB against ours, both ways
-	$(GO) test -count=1 -timeout=5m ./interop/...
+	cd interop && $(GO) test -count=1 -timeout=5m .
 
 # The package's native library comes ready made inside: no install script is run.
 interop/node_modules/.package-lock.json: interop/package-lock.json
 	@if command -v npm >/dev/null; then cd interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; \
 	elif [ -n "$${CI:-}" ]; then echo "interop: npm is missing" >&2; exit 1; \
 	else echo "interop: npm is missing, the interop tests will be skipped"; fi
+
+.PHONY: interop-latest
+interop-latest: interop/.venv/requirements.txt ## the same against the newest SlateDB, from PyPI
+	cd interop && STELE_INTEROP=latest $(GO) test -count=1 -timeout=10m .
+
+interop/.venv/requirements.txt: interop/requirements.txt
+	@command -v python3 >/dev/null || { echo "interop-latest: python3 (3.10 or newer) is missing" >&2; exit 1; }
+	python3 -m venv interop/.venv
+	interop/.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@cp $< $@
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 10s)
@@ -84,6 +94,17 @@ model: ## HISTORIES (default 2000) random histories of the engine against a sort
 .PHONY: bench
 bench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# bench/engine is a module of its own, so that the peers stay out of the library's; building it the first time takes minutes.
+.PHONY: bench-engine
+bench-engine: ## our engine beside Pebble, Badger and bbolt, some ten minutes; ARGS='-engines stele,pebble -rounds 1 -json' and more, see ARGS=-h
+	@mkdir -p $(BIN)
+	cd bench/engine && CGO_ENABLED=0 $(GO) build -o $(BIN)/bench-engine .
+	@$(BIN)/bench-engine $(ARGS)
+
+.PHONY: bench-smoke
+bench-smoke: ## vet and tests of bench/engine: every engine, every workload, few rows
+	cd bench/engine && CGO_ENABLED=0 $(GO) vet ./... && CGO_ENABLED=0 $(GO) test ./... && $(GO) mod tidy -diff
 
 .PHONY: memory
 memory: ## 10 million rows under a limit of resident memory; ARGS='-rows N' for fewer (writes some 15 GB to the temporary folder)
@@ -115,4 +136,4 @@ endef
 
 .PHONY: clean
 clean: ## remove what was built, tools included
-	rm -rf $(BIN) .tools .demo interop/node_modules
+	rm -rf $(BIN) .tools .demo interop/node_modules interop/.venv

@@ -1,7 +1,7 @@
 package interop
 
 import (
-	"fmt"
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,13 +17,13 @@ type form struct {
 	codec slate.Codec
 	name  string // SlateDB's name of the codec
 	block int    // bytes
-	// maxSST is the size at which a compaction starts its next SST.
+	// maxSST is the size at which a compaction starts its next SST; 0: never.
 	maxSST int
 }
 
 const (
-	several = 1_500   // runs of several SSTs
-	single  = 1 << 30 // runs of one
+	several = 1_500 // runs of several SSTs
+	single  = 0     // runs of one
 )
 
 var forms = []form{
@@ -37,19 +37,14 @@ var forms = []form{
 // steleOptions never compact unasked, write Bloom filters early.
 func (f form) steleOptions() slate.Options {
 	return slate.Options{
-		Compression: f.codec, BlockBytes: f.block, MinFilterKeys: 100, MaxSSTBytes: int64(f.maxSST),
-		CompactL0: -1, MaxL0: 64,
+		Compression: f.codec, BlockBytes: f.block, MinFilterKeys: 100, MaxSSTBytes: int64(cmp.Or(f.maxSST, 1<<30)),
+		CompactL0: -1, MaxL0: 64, MergeOperator: operator,
 	}
 }
 
 // slatedbOpen is the same for SlateDB.
 func (f form) slatedbOpen(db, dir string) command {
-	c := command{Op: "open", DB: db, URL: url(dir), MaxSST: f.maxSST,
-		Block: fmt.Sprintf("Block%dKib", f.block>>10), Settings: map[string]any{"min_filter_keys": 100}}
-	if f.name != "" {
-		c.Settings["compression_codec"] = f.name
-	}
-	return c
+	return command{Op: "open", DB: db, URL: url(dir), Codec: f.name, Block: f.block >> 10, FilterKeys: 100, MaxSST: f.maxSST}
 }
 
 // newDir returns the folder of a database that is not there yet.
@@ -88,7 +83,7 @@ func openOurs(t *testing.T, dir string, o slate.Options) *slate.DB {
 func readOurs(t *testing.T, dir string) *slate.Reader {
 	t.Helper()
 	b, path := open(t, dir)
-	r, err := slate.OpenReader(t.Context(), path, b, slate.ReaderOptions{})
+	r, err := slate.OpenReader(t.Context(), path, b, slate.ReaderOptions{MergeOperator: operator})
 	if err != nil {
 		t.Fatalf("Stele opens as a reader: %v", err)
 	}
@@ -141,7 +136,7 @@ func files(t *testing.T, dir string) []string {
 // writer is either engine with a database open for writing.
 type writer interface {
 	engine
-	write(t *testing.T, b batch)
+	write(t *testing.T, b batch) stamp
 	flush(t *testing.T)         // makes the log durable
 	flushMemtable(t *testing.T) // and moves the memtable to L0
 	compact(t *testing.T)       // merges what is in L0 into sorted runs
@@ -162,19 +157,28 @@ func newSteleWriter(t *testing.T, dir string, f form) *steleWriter {
 	return &steleWriter{ours{db}, dir, db}
 }
 
-func (w *steleWriter) write(t *testing.T, b batch) {
+func (w *steleWriter) write(t *testing.T, b batch) stamp {
 	t.Helper()
 	var wb slate.Batch
 	for _, x := range b {
-		if x.del {
+		var until slate.Expiry
+		if x.expires != 0 {
+			until = slate.ExpireAt(time.UnixMilli(x.expires))
+		}
+		switch {
+		case x.del:
 			wb.Delete([]byte(x.key))
-		} else {
-			wb.Put([]byte(x.key), []byte(x.value))
+		case x.merge:
+			wb.MergeExpiring([]byte(x.key), []byte(x.value), until)
+		default:
+			wb.PutExpiring([]byte(x.key), []byte(x.value), until)
 		}
 	}
-	if _, err := w.db.Write(t.Context(), &wb, slate.WriteOptions{Volatile: true}); err != nil {
+	h, err := w.db.Write(t.Context(), &wb, slate.WriteOptions{Volatile: true})
+	if err != nil {
 		t.Fatalf("Stele writes: %v", err)
 	}
+	return stamp{h.Seq, h.Created.UnixMilli()}
 }
 
 func (w *steleWriter) flush(t *testing.T) {
@@ -233,24 +237,31 @@ type slatedbWriter struct {
 	form form
 }
 
-func newSlateDBWriter(t *testing.T, n *node, dir string, f form) *slatedbWriter {
+func newSlateDBWriter(t *testing.T, n *process, dir string, f form) *slatedbWriter {
 	t.Helper()
 	n.do(t, f.slatedbOpen("writer", dir))
 	return &slatedbWriter{theirs{n, "writer", dir}, f}
 }
 
-func (w *slatedbWriter) write(t *testing.T, b batch) {
+func (w *slatedbWriter) write(t *testing.T, b batch) stamp {
 	t.Helper()
-	w.do(t, command{Op: "write", DB: w.db, Ops: ops(b), Volatile: true})
+	l := w.do(t, command{Op: "write", DB: w.db, Ops: ops(b), Volatile: true})
+	return stamp{l.Seq, l.Created}
 }
 
 func ops(b batch) []writeOp {
 	out := make([]writeOp, len(b))
 	for i, x := range b {
 		out[i].Key = []byte(x.key)
-		if !x.del {
-			v := []byte(x.value)
+		v := []byte(x.value)
+		switch {
+		case x.merge:
+			out[i].Merge = &v
+		case !x.del:
 			out[i].Value = &v
+		}
+		if x.expires != 0 {
+			out[i].Expires = &x.expires
 		}
 	}
 	return out

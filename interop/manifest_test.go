@@ -29,17 +29,14 @@ func layered(t *testing.T, w writer) model {
 // What one engine says in a manifest, the other carries on unchanged when it
 // writes the next: each has understood every field.
 func TestManifestFieldsSurvive(t *testing.T) {
-	n := startNode(t)
+	n := startSlateDB(t)
 	for name, c := range map[string]struct {
 		make func(dir string) writer
 		next func(dir string)
 	}{
 		"Stele's by SlateDB": {
 			func(dir string) writer { return newSteleWriter(t, dir, forms[4]) },
-			func(dir string) {
-				n.do(t, forms[0].slatedbOpen("next", dir))
-				n.do(t, command{Op: "close", DB: "next"})
-			},
+			func(dir string) { n.do(t, forms[0].slatedbOpen("next", dir)) },
 		},
 		"SlateDB's by Stele": {
 			func(dir string) writer { return newSlateDBWriter(t, n, dir, forms[4]) },
@@ -60,6 +57,7 @@ func TestManifestFieldsSurvive(t *testing.T) {
 			}
 			same := *after
 			same.ID, same.WriterEpoch, same.WALLastSeen = before.ID, before.WriterEpoch, before.WALLastSeen
+			same.FormatVersion = before.FormatVersion // 2 by the newest SlateDB
 			if !reflect.DeepEqual(&same, before) {
 				t.Errorf("the manifest became\n%+v\nand was\n%+v", same, *before)
 			}
@@ -71,7 +69,7 @@ func TestManifestFieldsSurvive(t *testing.T) {
 // SlateDB's: each takes over the other's compactions file, runs and epoch.
 func TestCompactorsTakeTurns(t *testing.T) {
 	dir, m := newDir(t), model{}
-	n := startNode(t)
+	n := startSlateDB(t)
 	rounds := workload(5, 12)
 	for i := range 4 {
 		f := forms[i%len(forms)]
@@ -107,7 +105,7 @@ func TestCompactorsTakeTurns(t *testing.T) {
 // compactions have left behind, and nothing else.
 func TestSlateDBCollectsStelesGarbage(t *testing.T) {
 	dir := newDir(t)
-	n := startNode(t)
+	n := startSlateDB(t)
 	o := forms[0].steleOptions()
 	o.ReaderGrace = -1 // no checkpoint keeps the old objects
 	db := openOurs(t, dir, o)
@@ -154,7 +152,7 @@ func count(names []string, part string) int {
 // behind it stays, and Stele's writer is not disturbed by the reader's writes.
 func TestCheckpointOfSlateDBsReader(t *testing.T) {
 	dir := newDir(t)
-	n := startNode(t)
+	n := startSlateDB(t)
 	w := newSteleWriter(t, dir, forms[0])
 	m := layered(t, w)
 	old := model{}
@@ -199,7 +197,7 @@ func TestCheckpointOfSlateDBsReader(t *testing.T) {
 // shows what was durable before.
 func TestCheckpointOfStelesCompaction(t *testing.T) {
 	dir := newDir(t)
-	n := startNode(t)
+	n := startSlateDB(t)
 	w := newSteleWriter(t, dir, forms[0])
 	m := flushed(t, w, workload(11, 2))
 	w.compact(t)
@@ -216,7 +214,7 @@ func TestCheckpointOfStelesCompaction(t *testing.T) {
 // to the log, to L0 and into runs.
 func TestSlateDBFollowsStele(t *testing.T) {
 	dir := newDir(t)
-	n := startNode(t)
+	n := startSlateDB(t)
 	w := newSteleWriter(t, dir, forms[0])
 	m := model{}
 	put(t, w, m, []batch{{{key: "step", value: "0"}}})
@@ -239,7 +237,7 @@ func TestSlateDBFollowsStele(t *testing.T) {
 // objects, whoever wrote them.
 func TestLogs(t *testing.T) {
 	dir := newDir(t)
-	n := startNode(t)
+	n := startSlateDB(t)
 	rounds := workload(13, 4)
 	for i, r := range rounds {
 		var w writer = newSteleWriter(t, dir, forms[i])
@@ -265,7 +263,7 @@ func TestLogs(t *testing.T) {
 			got = append(got, fmt.Sprint(id, " fence"))
 		}
 		for _, r := range rows {
-			got = append(got, logRow(id, r.Kind, r.Key, r.Value, r.Seq, r.Created.UnixMilli()))
+			got = append(got, logRow(id, r.Kind, r.Key, r.Value, r.Seq, millis(r.Created), millis(r.Expires)))
 		}
 	}
 	var want []string
@@ -278,7 +276,7 @@ func TestLogs(t *testing.T) {
 		if l.Value != nil {
 			v = *l.Value
 		}
-		want = append(want, logRow(l.WAL, strings.ToLower(l.Kind), l.Key, v, l.Seq, l.CreatedMs))
+		want = append(want, logRow(l.WAL, strings.ToLower(l.Kind), l.Key, v, l.Seq, l.Created, l.Expires))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -290,8 +288,8 @@ func TestLogs(t *testing.T) {
 	}
 }
 
-func logRow(wal uint64, kind string, key, value []byte, seq uint64, created int64) string {
-	return fmt.Sprintf("%d %s seq %d at %d %.60q (%d) = %.60q (%d) %t", wal, kind, seq, created, key, len(key), value, len(value), bytes.Equal(value, nil))
+func logRow(wal uint64, kind string, key, value []byte, seq uint64, created, expires int64) string {
+	return fmt.Sprintf("%d %s seq %d at %d until %d %.60q (%d) = %.60q (%d) %t", wal, kind, seq, created, expires, key, len(key), value, len(value), bytes.Equal(value, nil))
 }
 
 func at(lines []string, i int) string {

@@ -17,13 +17,13 @@ import (
 // index entry, and the schema as text under its own key. After it has compacted
 // them, the rows and their entries still agree.
 func TestRecords(t *testing.T) {
-	n := startNode(t)
+	n := startSlateDB(t)
 	dir := newDir(t)
 	text := importPackages(t, dir)
 
 	m := model{}
 	for _, r := range (ours{readOurs(t, dir)}).scan(t, "", "", false) {
-		m[r.key] = r.value
+		m[r.key] = r.entry
 	}
 	if len(m) < 3000*4 {
 		t.Fatalf("%d rows for 3000 packages with 4 indexes", len(m))
@@ -41,7 +41,7 @@ func TestRecords(t *testing.T) {
 			}
 		}
 		for i, v := range e.get(t, some) {
-			if v == nil || *v != m[some[i]] {
+			if v == nil || *v != m[some[i]].value {
 				t.Fatalf("%v: get %s differs from the scan", e, show(some[i]))
 			}
 		}

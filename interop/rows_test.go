@@ -10,35 +10,69 @@ import (
 	"math/rand"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stele-db/stele/slate"
 )
 
 // model is what a database must hold.
-type model map[string]string
+type model map[string]entry
+
+// entry is a key's value with what the engine says of it. A seq of 0: the test
+// does not know.
+type entry struct {
+	value            string
+	seq              uint64
+	created, expires int64 // Unix ms; expires 0: never
+}
+
+// stamp is what an engine answers to a write.
+type stamp struct {
+	seq     uint64
+	created int64
+}
+
+// values is a model of which only the values are known.
+func values(kvs map[string]string) model {
+	m := model{}
+	for k, v := range kvs {
+		m.set(k, v)
+	}
+	return m
+}
+
+func (m model) set(key, value string) { m[key] = entry{value: value} }
 
 func (m model) sorted() []string { return slices.Sorted(maps.Keys(m)) }
 
-// write is one put or delete.
+// write is one put, merge or delete.
 type write struct {
-	key   string
-	value string
-	del   bool
+	key     string
+	value   string // or operand
+	del     bool
+	merge   bool
+	expires int64 // Unix ms; 0: never
 }
 
 // batch is what is written at once.
 type batch []write
 
 // apply is the model after the batch.
-func (m model) apply(batches ...batch) {
-	for _, b := range batches {
-		for _, w := range b {
-			if w.del {
-				delete(m, w.key)
-			} else {
-				m[w.key] = w.value
+func (m model) apply(s stamp, b batch) {
+	for _, w := range b {
+		e := entry{w.value, s.seq, s.created, w.expires}
+		old, there := m[w.key]
+		switch {
+		case w.del:
+			delete(m, w.key)
+			continue
+		case w.merge && there:
+			e.value = merged(old.value, w.value)
+			if e.expires == 0 || old.expires != 0 && old.expires < e.expires {
+				e.expires = old.expires
 			}
 		}
+		m[w.key] = e
 	}
 }
 
@@ -55,7 +89,10 @@ type engine interface {
 	descends(t *testing.T) bool
 }
 
-type row struct{ key, value string }
+type row struct {
+	key string
+	entry
+}
 
 // check demands that the engine reads what the model holds: by scans in both
 // directions, with bounds and by prefix, and by a get of every key and of keys
@@ -93,11 +130,11 @@ func check(t *testing.T, e engine, m model) {
 		want, ok := m[asked[i]]
 		switch {
 		case ok && v == nil:
-			t.Fatalf("%v: get %s: not found, want %s", e, show(asked[i]), show(want))
+			t.Fatalf("%v: get %s: not found, want %s", e, show(asked[i]), show(want.value))
 		case !ok && v != nil:
 			t.Fatalf("%v: get %s: %s, want not found", e, show(asked[i]), show(*v))
-		case ok && *v != want:
-			t.Fatalf("%v: get %s: %s, want %s", e, show(asked[i]), show(*v), show(want))
+		case ok && *v != want.value:
+			t.Fatalf("%v: get %s: %s, want %s", e, show(asked[i]), show(*v), show(want.value))
 		}
 	}
 }
@@ -111,8 +148,11 @@ func equal(t *testing.T, e engine, what string, got []row, m model, keys []strin
 			t.Fatalf("%v: %s: %d rows of %d, %s is the first that is missing", e, what, len(got), len(keys), show(k))
 		case got[i].key != k:
 			t.Fatalf("%v: %s: row %d of %d is %s, want %s", e, what, i, len(keys), show(got[i].key), show(k))
-		case got[i].value != m[k]:
-			t.Fatalf("%v: %s: %s is %s, want %s", e, what, show(k), show(got[i].value), show(m[k]))
+		case got[i].value != m[k].value:
+			t.Fatalf("%v: %s: %s is %s, want %s", e, what, show(k), show(got[i].value), show(m[k].value))
+		case got[i].seq != 0 && m[k].seq != 0 && got[i].entry != m[k]:
+			t.Fatalf("%v: %s: %s has seq %d, created %d, expires %d, want %d, %d, %d", e, what, show(k),
+				got[i].seq, got[i].created, got[i].expires, m[k].seq, m[k].created, m[k].expires)
 		}
 	}
 	if len(got) > len(keys) {
@@ -159,9 +199,10 @@ var keySpace = func() []string {
 	return slices.Compact(ks)
 }()
 
-// workload is rounds of batches over keySpace: new keys, new values, deletes of
-// keys that are there and that are not, values from nothing to more than any
-// block. The first round writes every key.
+// workload is rounds of batches over keySpace: new keys, new values, deletes and
+// merges of keys that are there and that are not, values from nothing to more
+// than any block, some of which expire long after the test. The first round
+// writes every key.
 func workload(seed int64, rounds int) [][]batch {
 	rnd := rand.New(rand.NewSource(seed))
 	out := make([][]batch, rounds)
@@ -175,19 +216,42 @@ func workload(seed int64, rounds int) [][]batch {
 			size := min(len(perm), 1+rnd.Intn(80))
 			var b batch
 			for _, k := range perm[:size] {
-				w := write{key: keySpace[k]}
-				if r > 0 && rnd.Intn(4) == 0 {
-					w.del = true
-				} else {
-					w.value = value(rnd, r)
-				}
-				b = append(b, w)
+				b = append(b, writes(rnd, k, r)...)
 			}
 			perm = perm[size:]
 			out[r] = append(out[r], b)
 		}
 	}
 	return out
+}
+
+// writes makes what a batch does to one key. Every third key is a counter or
+// grows by operands, by the type in front.
+func writes(rnd *rand.Rand, k, round int) batch {
+	w := write{key: keySpace[k]}
+	if rnd.Intn(4) == 0 {
+		w.expires = 4_102_444_800_000 + int64(rnd.Intn(1000))
+	}
+	typed := func() string {
+		if k%6 == 0 {
+			return counter(uint64(rnd.Int63()))
+		}
+		return "c" + value(rnd, round)
+	}
+	switch {
+	case round > 0 && rnd.Intn(4) == 0:
+		return batch{{key: w.key, del: true}}
+	case k%3 != 0:
+		w.value = value(rnd, round)
+		return batch{w}
+	}
+	w.value, w.merge = typed(), rnd.Intn(2) == 0
+	b := batch{w}
+	for rnd.Intn(3) == 0 { // several writes of one key in one batch
+		w.value, w.merge = typed(), true
+		b = append(b, w)
+	}
+	return b
 }
 
 // value makes one of sizes around those at which the formats change: text that
@@ -239,7 +303,7 @@ func (o ours) rows(t *testing.T, r slate.Range) []row {
 		if err != nil {
 			t.Fatalf("Stele: scan: %v", err)
 		}
-		out = append(out, row{string(kv.Key), string(kv.Value)})
+		out = append(out, row{string(kv.Key), entry{value: string(kv.Value)}})
 	}
 	return out
 }
@@ -268,7 +332,7 @@ func bound(s string) []byte {
 
 // theirs is SlateDB with the database in a folder open under a name.
 type theirs struct {
-	*node
+	*process
 	db, dir string
 }
 
@@ -304,7 +368,9 @@ func (o theirs) rows(t *testing.T, c command) []row {
 	t.Helper()
 	c.DB = o.db
 	var out []row
-	_, err := o.try(t, c, func(l line) { out = append(out, row{string(l.Key), string(*l.Value)}) })
+	_, err := o.try(t, c, func(l line) {
+		out = append(out, row{string(l.Key), entry{string(*l.Value), l.Seq, l.Created, l.Expires}})
+	})
 	if err != nil {
 		t.Fatalf("scan: %v", err)
 	}
@@ -330,4 +396,18 @@ func (o theirs) get(t *testing.T, keys []string) []*string {
 		t.Fatalf("get: %v", err)
 	}
 	return out
+}
+
+func millis(t *time.Time) int64 {
+	if t == nil {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

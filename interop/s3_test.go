@@ -25,7 +25,7 @@ func TestS3(t *testing.T) {
 	for k, v := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "testtest1", "AWS_REGION": "us-east-1"} {
 		t.Setenv(k, v)
 	}
-	n := startNode(t, "AWS_ENDPOINT="+srv.URL, "AWS_ALLOW_HTTP=true")
+	n := startSlateDB(t, "AWS_ENDPOINT="+srv.URL, "AWS_ALLOW_HTTP=true")
 	b, path, err := bucket.Open(t.Context(), "s3://shared/some/db?region=us-east-1&endpoint="+srv.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestS3(t *testing.T) {
 	w.flush(t)
 
 	n.do(t, command{Op: "open", DB: "theirs", URL: "s3://shared/some/db"})
-	v := &slatedbWriter{theirs: theirs{node: n, db: "theirs"}}
+	v := &slatedbWriter{theirs: theirs{process: n, db: "theirs"}}
 	check(t, v, m)
 	if err := db.Put(t.Context(), []byte("late"), nil); !errors.Is(err, slate.ErrFenced) {
 		t.Errorf("Stele's put after SlateDB opened: %v, want ErrFenced", err)
@@ -56,7 +56,7 @@ func TestS3(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, ours{db}, m)
-	_, err = n.try(t, command{Op: "put", DB: "theirs", Key: []byte("late")}, nil)
+	err = n.put(t, "theirs", "late", "")
 	if e, ok := errors.AsType[*slatedbError](err); !ok || e.Reason != "Fenced" {
 		t.Errorf("SlateDB's put after Stele opened: %v, want Fenced", err)
 	}

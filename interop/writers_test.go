@@ -42,7 +42,7 @@ func TestTurns(t *testing.T) {
 		}},
 	}
 	dir, m := newDir(t), model{}
-	n := startNode(t)
+	n := startSlateDB(t)
 	rounds := workload(7, 2*len(turns))
 	for i := range rounds {
 		turn := turns[i%len(turns)]
@@ -65,7 +65,7 @@ func TestTurns(t *testing.T) {
 }
 
 // reading opens the database with a reader of SlateDB for the time of a call.
-func reading(t *testing.T, n *node, dir string, c command, use func(engine)) {
+func reading(t *testing.T, n *process, dir string, c command, use func(engine)) {
 	t.Helper()
 	c.Op, c.DB, c.URL = "reader", "reading", url(dir)
 	n.do(t, c)
@@ -77,16 +77,16 @@ func reading(t *testing.T, n *node, dir string, c command, use func(engine)) {
 // not there.
 func TestSteleFencesSlateDB(t *testing.T) {
 	dir, m := newDir(t), model{}
-	n := startNode(t)
+	n := startSlateDB(t)
 	n.do(t, forms[0].slatedbOpen("old", dir))
 	for i := range 10 {
 		k, v := fmt.Sprintf("old%02d", i), "acknowledged"
-		n.do(t, command{Op: "put", DB: "old", Key: []byte(k), Value: []byte(v)})
-		m[k] = v
+		must(t, n.put(t, "old", k, v))
+		m.set(k, v)
 	}
 	db := openOurs(t, dir, forms[0].steleOptions())
 	check(t, ours{db}, m)
-	_, err := n.try(t, command{Op: "put", DB: "old", Key: []byte("late"), Value: []byte("refused")}, nil)
+	err := n.put(t, "old", "late", "refused")
 	var e *slatedbError
 	if !errors.As(err, &e) || e.Tag != "Closed" || e.Reason != "Fenced" {
 		t.Fatalf("SlateDB's put after Stele opened: %v, want Closed, Fenced", err)
@@ -97,7 +97,7 @@ func TestSteleFencesSlateDB(t *testing.T) {
 	if err := db.Put(t.Context(), []byte("new"), []byte("by Stele")); err != nil {
 		t.Fatal(err)
 	}
-	m["new"] = "by Stele"
+	m.set("new", "by Stele")
 	check(t, ours{db}, m)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestSlateDBFencesStele(t *testing.T) {
 		},
 		"close": func(_ *testing.T, db *slate.DB) error { return db.Close() },
 	}
-	n := startNode(t)
+	n := startSlateDB(t)
 	for name, late := range next {
 		t.Run(name, func(t *testing.T) {
 			dir, m := newDir(t), model{}
@@ -126,7 +126,7 @@ func TestSlateDBFencesStele(t *testing.T) {
 				if err := db.Put(t.Context(), []byte(k), []byte(v)); err != nil {
 					t.Fatal(err)
 				}
-				m[k] = v
+				m.set(k, v)
 			}
 			w := newSlateDBWriter(t, n, dir, forms[0])
 			check(t, w, m)
@@ -150,12 +150,12 @@ func TestSlateDBFencesStele(t *testing.T) {
 // refused as fenced.
 func TestTakeovers(t *testing.T) {
 	dir, m := newDir(t), model{}
-	nodes := []*node{startNode(t), startNode(t)}
+	procs := []*process{startSlateDB(t), startSlateDB(t)}
 	o := forms[0].steleOptions()
 	o.L0Bytes = 16 << 10 // memtables are flushed meanwhile, too
 	db := openOurs(t, dir, o)
 	for round := range 4 {
-		old, n := db, nodes[round%2]
+		old, n := db, procs[round%2]
 		acked := make(chan model)
 		enough := make(chan struct{})
 		var refused string
@@ -170,7 +170,7 @@ func TestTakeovers(t *testing.T) {
 					}
 					break
 				}
-				done[k] = v
+				done.set(k, v)
 				if i == 20 {
 					close(enough)
 				}
@@ -194,11 +194,10 @@ func TestTakeovers(t *testing.T) {
 			done := model{}
 			for i := 0; ; i++ {
 				k, v := fmt.Sprintf("slatedb %d %04d", round, i), fmt.Sprintf("%0100d", i)
-				_, err := n.try(t, command{Op: "put", DB: w.db, Key: []byte(k), Value: []byte(v)}, nil)
-				if err != nil {
+				if err := n.put(t, w.db, k, v); err != nil {
 					break
 				}
-				done[k] = v
+				done.set(k, v)
 				if i == 20 {
 					close(enough)
 				}
@@ -215,26 +214,26 @@ func TestTakeovers(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	reading(t, nodes[0], dir, command{}, func(r engine) { check(t, r, m) })
+	reading(t, procs[0], dir, command{}, func(r engine) { check(t, r, m) })
 }
 
 // A process of SlateDB that is killed leaves what it acknowledged to Stele.
 func TestSlateDBKilled(t *testing.T) {
 	dir, m := newDir(t), model{}
 	for round := range 3 {
-		n := startNode(t)
+		n := startSlateDB(t)
 		n.do(t, forms[0].slatedbOpen("w", dir))
 		for i := range 20 {
 			k := fmt.Sprintf("%d %d", round, i)
-			n.do(t, command{Op: "put", DB: "w", Key: []byte(k), Value: []byte(k)})
-			m[k] = k
+			must(t, n.put(t, "w", k, k))
+			m.set(k, k)
 		}
 		n.do(t, command{Op: "write", DB: "w", Volatile: true, Ops: ops(batch{{key: "volatile", value: ""}})})
 		n.kill()
 		db := openOurs(t, dir, slate.Options{})
 		delete(m, "volatile")
 		if _, err := db.Get(t.Context(), []byte("volatile")); err == nil {
-			m["volatile"] = "" // it was on its way
+			m.set("volatile", "") // it was on its way
 		}
 		check(t, ours{db}, m)
 		if err := db.Close(); err != nil {

@@ -332,7 +332,7 @@ func (b *Block) parseRow(pos int, r *Row) (shared int, suffix []byte, next int, 
 	if pos < 0 || uint64(u)+uint64(v)+9 > uint64(len(rows)-pos) {
 		return 0, nil, 0, rowCut(start)
 	}
-	if uint64(s)+uint64(u) > MaxKey || s+u == 0 {
+	if uint64(s)+uint64(u) > MaxStoredKey || s+u == 0 {
 		return 0, nil, 0, corrupt(start, "key of %d bytes", uint64(s)+uint64(u))
 	}
 	suffix = rows[pos : pos+int(u)]

@@ -323,7 +323,7 @@ func readRange(t table) KeyRange {
 func readBound(t table) Bound {
 	kind := t.u8(1)
 	key, ok := t.bytes(0)
-	if kind < 1 || kind > 3 || ok != (kind > 1) || len(key) > MaxKey {
+	if kind < 1 || kind > 3 || ok != (kind > 1) || len(key) > MaxStoredKey {
 		t.b.fault(t.pos, "bound of type %d with a key of %d bytes", kind, len(key))
 		return Bound{}
 	}

@@ -156,7 +156,7 @@ func TestIndexRefuses(t *testing.T) {
 		"separators that go back":  build(0, "", 20, "b", 50, "a"),
 		"no blocks for the data":   build(),
 		"no bytes":                 nil,
-		"a separator too long":     build(0, "", 20, string(make([]byte, MaxKey+1))),
+		"a separator too long":     build(0, "", 20, string(make([]byte, MaxStoredKey+1))),
 		"a root beyond the buffer": {0xff, 0, 0, 0, 0, 0, 0, 0},
 	} {
 		if _, err := DecodeIndex(raw, 100); !errors.Is(err, ErrCorrupt) {

@@ -127,7 +127,7 @@ func DecodeIndex(raw []byte, dataEnd uint64) (*Index, error) {
 			return nil, corrupt(m.pos, "block %d begins at %d, data ends at %d", i, offset, dataEnd)
 		case i > 0 && bytes.Compare(key, x.Separator(i-1)) < 0:
 			return nil, corrupt(m.pos, "separator of block %d is less than the one before", i)
-		case len(key) > MaxKey:
+		case len(key) > MaxStoredKey:
 			return nil, corrupt(m.pos, "separator of block %d has %d bytes", i, len(key))
 		case len(x.keys)+len(key) > math.MaxUint32:
 			return nil, corrupt(m.pos, "separators of more than 4 GiB")
@@ -305,7 +305,7 @@ func (i *SSTInfo) check() string {
 		return "filter reaches into the index"
 	case i.StatsLen > 0 && i.StatsOffset < i.IndexOffset+i.IndexLen:
 		return "statistics lie before the end of the index"
-	case len(i.FirstKey) > MaxKey || len(i.LastKey) > MaxKey:
+	case len(i.FirstKey) > MaxStoredKey || len(i.LastKey) > MaxStoredKey:
 		return "key too long"
 	case i.HasLast && bytes.Compare(i.FirstKey, i.LastKey) > 0:
 		return "last key is less than the first"

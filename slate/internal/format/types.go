@@ -26,9 +26,13 @@ func (u UUID) String() string {
 	return string(b[:])
 }
 
-// MaxKey is the longest key, in bytes, that the format can hold; the shortest
-// is one byte.
+// MaxKey is the longest key, in bytes, that every SlateDB takes, and that is
+// written for a caller; the shortest is one byte.
 const MaxKey = 1<<16 - 1
+
+// MaxStoredKey is the longest key, in bytes, that is read, and written again by
+// flushes and compactions: from 0.17 on SlateDB takes keys beyond MaxKey.
+const MaxStoredKey = 1 << 24
 
 // MaxValue is the longest value, in bytes, that the format can hold.
 const MaxValue = 1<<32 - 1

@@ -120,4 +120,4 @@ func ReadInfo(ctx context.Context, b bucket.Bucket, object string) (format.SSTIn
 }
 
 // maxInfo bounds an info: two keys and some numbers.
-const maxInfo = 2*format.MaxKey + 4096
+const maxInfo = 2*format.MaxStoredKey + 4096

@@ -121,8 +121,8 @@ func (w *Writer) begin(r *format.Row) {
 // check returns why a row cannot be stored next.
 func (w *Writer) check(r *format.Row) error {
 	switch {
-	case len(r.Key) == 0 || len(r.Key) > format.MaxKey:
-		return fmt.Errorf("add row: key of %d bytes, must be 1 to %d", len(r.Key), format.MaxKey)
+	case len(r.Key) == 0 || len(r.Key) > format.MaxStoredKey:
+		return fmt.Errorf("add row: key of %d bytes, must be 1 to %d", len(r.Key), format.MaxStoredKey)
 	case len(r.Value) > format.MaxRowValue:
 		return fmt.Errorf("add row %q: value of %d bytes, must be at most %d", r.Key, len(r.Value), format.MaxRowValue)
 	case r.Kind > format.Merge:
