@@ -91,6 +91,11 @@ model: ## HISTORIES (default 2000) random histories of the engine against a sort
 	$(GO) test ./slate -count=1 -timeout 30m -run 'TestEngineIsASortedMap|TestHastyHistories' -rapid.checks=$(HISTORIES) -v
 	$(GO) test ./slate -count=1 -timeout 30m -run 'TestSettingsDoNotMatter' -rapid.checks=$$(( $(HISTORIES) / 10 )) -v
 
+SEEDS ?= 1000
+.PHONY: writers
+writers: ## SEEDS (default 1000) races of two writers under faults and collections; STELE_SEED=n runs one
+	$(GO) test ./slate -count=1 -timeout 30m -run TestTwoWritersUnderFaults -rapid.checks=$(SEEDS) -v
+
 .PHONY: bench
 bench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...

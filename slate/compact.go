@@ -316,8 +316,12 @@ func keepFinished(all []format.Compaction) []format.Compaction {
 }
 
 // withCheckpoint adds a checkpoint of the manifest that will have this id, and
-// drops those that have expired.
+// drops those that have expired. It is m itself if the checkpoint is there: one
+// listed twice would make the manifest corrupt.
 func withCheckpoint(m *format.Manifest, id format.UUID, manifestID uint64, now time.Time, life time.Duration) *format.Manifest {
+	if slices.ContainsFunc(m.Checkpoints, func(c format.Checkpoint) bool { return c.ID == id }) {
+		return m
+	}
 	next := *m
 	sec := uint32(now.Unix())
 	next.Checkpoints = slices.DeleteFunc(slices.Clone(m.Checkpoints), func(c format.Checkpoint) bool {

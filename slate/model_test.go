@@ -111,7 +111,7 @@ func TestHastyHistories(t *testing.T) {
 	}
 }
 
-// checks is how many histories are wanted: the number of rapid.Check.
+// checks is how many histories or races are wanted: the number of rapid.Check.
 func checks(t *testing.T) int {
 	n, err := strconv.Atoi(flag.Lookup("rapid.checks").Value.String())
 	if err != nil {

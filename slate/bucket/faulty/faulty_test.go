@@ -37,6 +37,8 @@ func TestWhichRequests(t *testing.T) {
 		{faulty.Rule{Keys: "wal"}, "00000000"},
 		{faulty.Rule{Keys: "*1*1"}, "00000000"},
 		{faulty.Rule{Skip: 3, Times: 2}, "00011000"},
+		{faulty.Rule{When: func(q faulty.Request) bool { return q.Key == "db/wal/2" }}, "01000100"},
+		{faulty.Rule{Keys: "db/wal/*", When: func(q faulty.Request) bool { return q.Verb == faulty.Head }, Skip: 1}, "00000100"},
 		{faulty.Rule{Verbs: []faulty.Verb{faulty.Head}, Skip: 1, Times: 1}, "00000100"},
 	} {
 		f := faulty.New(bucket.NewInMemBucket(), faulty.Options{})

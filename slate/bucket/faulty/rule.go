@@ -41,6 +41,9 @@ type Rule struct {
 	// Keys limits the rule to keys of this pattern, in which * stands for any
 	// run of characters, slashes included. Empty means all.
 	Keys string
+	// When limits the rule to requests for which it returns true, asked once for
+	// each that Verbs and Keys let in. It must not use the bucket. Nil means all.
+	When func(Request) bool
 	// Skip lets that many matching requests pass first.
 	Skip int
 	// Times ends the rule after it took effect so often; 0 means never.
@@ -76,6 +79,9 @@ type active struct {
 // takes effect.
 func (r *active) takes(q Request) bool {
 	if len(r.Verbs) > 0 && !slices.Contains(r.Verbs, q.Verb) || !matches(r.Keys, q.Key) {
+		return false
+	}
+	if r.When != nil && !r.When(q) {
 		return false
 	}
 	r.matched++
