@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -468,11 +469,10 @@ func TestUploadedNotYetPublished(t *testing.T) {
 				k := fmt.Sprintf("%02d", i)
 				put(t, db, k, "late")
 				m[k] = "late"
-				collections := 0
+				var collections atomic.Int64
 				remove := b.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.PutIfAbsent}, Keys: "db/manifest/*",
 					Before: func(ctx context.Context, _ faulty.Request) error {
-						collections++
-						if collections > 3 {
+						if collections.Add(1) > 3 {
 							return nil // its own manifests, when checkpoints expire
 						}
 						time.Sleep(2 * time.Minute)
@@ -488,7 +488,7 @@ func TestUploadedNotYetPublished(t *testing.T) {
 					}
 				}
 				remove()
-				if collections == 0 {
+				if collections.Load() == 0 {
 					t.Error("no collection ran in between")
 				}
 				everything(t, "writer", db, m)

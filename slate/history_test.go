@@ -761,6 +761,11 @@ func (collectGarbage) run(w *world) {
 	if _, err := slate.CollectGarbage(w.ctx, "db", w.b, slate.GCOptions{MinAge: -1}); err != nil {
 		w.failf("collect garbage: %v", err)
 	}
+	w.collected()
+}
+
+// collected notes that readers may have lost what they saw.
+func (w *world) collected() {
 	for _, r := range w.readers {
 		r.collected = true
 	}
@@ -772,9 +777,10 @@ type pass struct{ hours int }
 
 func (s pass) String() string { return fmt.Sprintf("%d hours pass", s.hours) }
 
-func (s pass) run(*world) {
+func (s pass) run(w *world) {
 	next := time.Now().Truncate(time.Hour).Add(time.Duration(s.hours) * time.Hour)
 	time.Sleep(time.Until(next))
+	w.collected() // by the writer
 }
 
 // reopen closes the database and opens it again.

@@ -77,6 +77,7 @@ func drawOptions(t *rapid.T) slate.Options {
 		Compression: rapid.SampledFrom([]slate.Codec{
 			slate.NoCompression, slate.Snappy, slate.Zlib, slate.LZ4, slate.Zstd}).Draw(t, "codec"),
 		ReaderGrace:      rapid.SampledFrom([]time.Duration{-1, time.Hour}).Draw(t, "grace"),
+		GCMinAge:         rapid.SampledFrom([]time.Duration{-1, 30 * time.Second, 0}).Draw(t, "garbage age"),
 		HideExpired:      rapid.Bool().Draw(t, "hide expired"),
 		MinFlushInterval: rapid.SampledFrom([]time.Duration{-1, time.Second}).Draw(t, "interval"),
 	}
@@ -170,6 +171,8 @@ var settings = []struct {
 	{"flushes delayed by a minute", func(o *slate.Options) { o.MaxFlushDelay = time.Minute }},
 	{"a memtable per log object", func(o *slate.Options) { o.MaxWALObjects = 1 }},
 	{"no grace for readers", func(o *slate.Options) { o.ReaderGrace = -1; o.CompactL0 = 2; o.L0Bytes = 200 }},
+	{"no collection unasked", func(o *slate.Options) { o.GCMinAge = -1; o.ReaderGrace = -1; o.L0Bytes = 200 }},
+	{"collection after 30 s", func(o *slate.Options) { o.GCMinAge = 30 * time.Second; o.ReaderGrace = -1; o.L0Bytes = 200 }},
 	{"a long grace for readers", func(o *slate.Options) { o.ReaderGrace = 1000 * time.Hour; o.CompactL0 = 2; o.L0Bytes = 200 }},
 }
 

@@ -337,6 +337,7 @@ func (r *race) writer(name string) {
 		L0Bytes: []int64{200, 1000}[r.draw(2, name, "L0")], CompactL0: 2 + r.draw(2, name, "compact"), MaxSSTBytes: 500,
 		ReaderGrace:   []time.Duration{-1, 5 * time.Minute}[r.draw(2, name, "grace")],
 		MaxWALObjects: []int{3, 4096}[r.draw(2, name, "log")],
+		GCMinAge:      []time.Duration{-1, 30 * time.Second, 5 * time.Minute}[r.draw(3, name, "garbage")],
 	}
 	for life := range 4 {
 		me := fmt.Sprintf("%s, life %d", name, life)
