@@ -66,6 +66,25 @@ func (b *Batch) Bytes() int64 { return b.size }
 // Reset empties the batch and keeps its memory for further use.
 func (b *Batch) Reset() { *b = Batch{data: b.data[:0], ops: b.ops[:0]} }
 
+// keys yields the keys of all writes.
+func (b *Batch) keys(yield func([]byte) bool) {
+	for _, o := range b.ops {
+		if !yield(b.key(o)) {
+			return
+		}
+	}
+}
+
+// row is the row that a write becomes.
+func (b *Batch) row(o op, seq uint64, now int64) format.Row {
+	r := format.Row{Key: b.key(o), Value: b.value(o), Kind: o.kind, Seq: seq, HasCreate: true, CreateTS: now}
+	r.ExpireTS, r.HasExpire = o.expiry.at(now)
+	return r
+}
+
+// compare orders a write by its key.
+func (b *Batch) compare(o op, key []byte) int { return bytes.Compare(b.key(o), key) }
+
 func (b *Batch) key(o op) []byte   { return b.data[o.at : o.at+o.keyLen] }
 func (b *Batch) value(o op) []byte { return b.data[o.at+o.keyLen : o.at+o.keyLen+o.valLen] }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/stele-db/stele/internal/conflict"
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/format"
 	"github.com/stele-db/stele/slate/internal/layout"
@@ -55,8 +56,9 @@ type DB struct {
 	publishing  chan struct{} // held by the one task that publishes a manifest
 
 	pic       atomic.Pointer[view]
-	committed atomic.Uint64 // highest seq that reads may see
-	walPuts   atomic.Int64  // WAL objects since the last freeze
+	committed atomic.Uint64     // highest seq that reads may see
+	recent    *conflict.History // keys written while transactions are open
+	walPuts   atomic.Int64      // WAL objects since the last freeze
 
 	// Taken before mu.
 	writeMu sync.Mutex
@@ -130,6 +132,7 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 		compactions: manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Compactions),
 		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
 		dead:        make(chan struct{}),
+		recent:      conflict.New(opts.MaxTxHistoryBytes),
 		ids:         idSource{clock: opts.Clock, random: opts.Random},
 		flushWake:   make(chan struct{}, 1),
 		compactWake: make(chan struct{}, 1),

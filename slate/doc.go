@@ -40,7 +40,16 @@
 // A put or merge may carry an Expiry. What has expired is dropped by flushes and
 // compactions, and hidden at once if Options.HideExpired says so.
 //
+// # Transactions
+//
+// DB.Begin starts a transaction, which reads one state with its own writes on
+// top, and takes no lock. Its commit compares what it has read and what it writes
+// with what others have written since: on a conflict it is refused with a
+// *ConflictError that names the key. DB.Update runs a function in a transaction,
+// again after a conflict. Transactions are serializable unless TxOptions ask for
+// snapshot isolation. While none is open, writes cost what they cost without.
+//
 // # What is not here yet
 //
-// Transactions and tiered compaction.
+// Tiered compaction.
 package slate

@@ -2,6 +2,7 @@ package slate
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/format"
@@ -16,6 +17,10 @@ var (
 	ErrNotFound = errors.New("key not found")
 	// ErrInvalid: an argument or option can never work; fix it.
 	ErrInvalid = bucket.ErrInvalid
+	// ErrConflict: another write came between a transaction's reads and its
+	// commit, and nothing was written; run the whole transaction again, as
+	// DB.Update does. The error is a *ConflictError.
+	ErrConflict = errors.New("conflict")
 	// ErrNoDatabase: no manifest lies at the path.
 	ErrNoDatabase = errors.New("no database")
 	// ErrNoOperator: a row holds merge operands, or would, and there is no merge
@@ -49,3 +54,27 @@ var (
 // CorruptError names the object and the offset of bytes that contradict their
 // checksum or format. It matches ErrCorrupt.
 type CorruptError = format.ObjectError
+
+// ConflictError says why a transaction was not committed. It matches
+// ErrConflict.
+type ConflictError struct {
+	// Key was written by others since the transaction began, which read or
+	// writes it. It is nil if that cannot be told any more: more keys were
+	// written since than Options.MaxTxHistoryBytes keeps.
+	Key []byte
+	// Seq is that of the write, 0 without a key.
+	Seq uint64
+	// Start is the seq that the transaction read at.
+	Start uint64
+}
+
+// Error names the key and both seqs.
+func (e *ConflictError) Error() string {
+	if e.Key == nil {
+		return fmt.Sprintf("conflict: more was written since the transaction began at seq %d than MaxTxHistoryBytes keeps: make it shorter, or raise that", e.Start)
+	}
+	return fmt.Sprintf("conflict: key %q was written at seq %d, after the transaction began at seq %d: run it again", e.Key, e.Seq, e.Start)
+}
+
+// Is reports whether target is ErrConflict.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }

@@ -158,3 +158,70 @@ func ExampleDB_Merge() {
 	fmt.Printf("%s\n", visitors)
 	// Output: Ada,Grace,Barbara
 }
+
+func ExampleDB_Update() {
+	ctx := context.Background()
+	db, err := slate.Open(ctx, "bank", bucket.NewInMemBucket(), slate.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	_ = db.Put(ctx, []byte("alice"), []byte{100})
+	_ = db.Put(ctx, []byte("bob"), []byte{20})
+
+	// Both accounts change together, or neither. Should another transaction
+	// change one of them meanwhile, this one runs again.
+	err = db.Update(ctx, slate.TxOptions{}, func(tx *slate.Tx) error {
+		from, err := tx.Get(ctx, []byte("alice"))
+		if err != nil {
+			return err
+		}
+		to, err := tx.Get(ctx, []byte("bob"))
+		if err != nil {
+			return err
+		}
+		if err := tx.Put([]byte("alice"), []byte{from[0] - 30}); err != nil {
+			return err
+		}
+		return tx.Put([]byte("bob"), []byte{to[0] + 30})
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for kv := range db.Scan(ctx, slate.Range{}) {
+		fmt.Println(string(kv.Key), kv.Value[0])
+	}
+	// Output:
+	// alice 70
+	// bob 50
+}
+
+func ExampleDB_Begin() {
+	ctx := context.Background()
+	db, err := slate.Open(ctx, "seats", bucket.NewInMemBucket(), slate.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+
+	book := func(name string) *slate.Tx {
+		tx, err := db.Begin(slate.TxOptions{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		if _, err := tx.Get(ctx, []byte("seat 12")); errors.Is(err, slate.ErrNotFound) { // still free
+			_ = tx.Put([]byte("seat 12"), []byte(name))
+		}
+		return tx
+	}
+	ada, grace := book("Ada"), book("Grace")
+	_, err = ada.Commit(ctx)
+	fmt.Println("Ada:", err)
+	_, err = grace.Commit(ctx)
+	fmt.Println("Grace:", err)
+	fmt.Println(errors.Is(err, slate.ErrConflict))
+	// Output:
+	// Ada: <nil>
+	// Grace: conflict: key "seat 12" was written at seq 1, after the transaction began at seq 0: run it again
+	// true
+}

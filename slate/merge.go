@@ -138,7 +138,11 @@ func (db *DB) Merge(ctx context.Context, key, operand []byte) error {
 func (v *view) merged(ctx context.Context, key []byte, seq uint64, rules merge.Rules, opts *ReadOptions) (*format.Row, error) {
 	l := &levels{v: v, opts: opts, r: Range{Lower: key, Upper: append(slices.Clip(key), 0)}}
 	l.look = sst.Lookup{Key: key, Hash: format.BloomHash(key), MaxSeq: seq, NoFill: opts.NoFill}
-	it := merge.Visible(l, seq, false, rules)
+	var rows merge.Iterator = l
+	if v.own != nil {
+		rows = v.withOwn(l.r, rows)
+	}
+	it := merge.Visible(rows, seq, false, rules)
 	defer it.Close()
 	return it.Next(ctx)
 }
@@ -255,16 +259,23 @@ func (b *Batch) fold(ops []op, operator MergeOperator) (op, error) {
 
 // checkOperands refuses operands that could never be resolved.
 func (b *Batch) checkOperands(operator MergeOperator) error {
-	checker, _ := operator.(OperandChecker)
 	for _, o := range b.ops {
-		switch {
-		case o.kind != format.Merge:
-		case operator == nil:
-			return fmt.Errorf("key %q: %w", b.key(o), ErrNoOperator)
-		case checker != nil:
-			if err := checker.CheckOperand(b.value(o)); err != nil {
-				return fmt.Errorf("key %q: merge operator %s: %w", b.key(o), operator.Name(), err)
+		if o.kind == format.Merge {
+			if err := checkOperand(operator, b.key(o), b.value(o)); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+func checkOperand(operator MergeOperator, key, operand []byte) error {
+	if operator == nil {
+		return fmt.Errorf("key %q: %w", key, ErrNoOperator)
+	}
+	if checker, ok := operator.(OperandChecker); ok {
+		if err := checker.CheckOperand(operand); err != nil {
+			return fmt.Errorf("key %q: merge operator %s: %w", key, operator.Name(), err)
 		}
 	}
 	return nil

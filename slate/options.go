@@ -52,6 +52,12 @@ type Options struct {
 	MaxWALObjects int
 	// MaxBatchBytes is the largest batch. Default 64 MiB.
 	MaxBatchBytes int64
+	// MaxTxHistoryBytes caps the memory for the keys that are written while
+	// transactions are open, which their commits are compared with. A transaction
+	// that is open while more is written cannot commit and gets a *ConflictError
+	// without a key. Default 16 MiB. More: memory, and longer commits of long
+	// transactions.
+	MaxTxHistoryBytes int64
 	// MaxL0 is the number of L0 SSTs at which memtable flushes wait for a
 	// compaction. Default 8.
 	MaxL0 int
@@ -131,6 +137,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	set(&o.MaxUnflushedBytes, 256<<20)
 	set(&o.MaxWALObjects, 4096)
 	set(&o.MaxBatchBytes, 64<<20)
+	set(&o.MaxTxHistoryBytes, 16<<20)
 	set(&o.MaxL0, 8)
 	set(&o.CompactL0, 4)
 	o.CompactL0 = min(o.CompactL0, o.MaxL0) // flushes that wait for room wait for a compaction
@@ -152,6 +159,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	atLeast("MaxUnflushedBytes", o.MaxUnflushedBytes, 1)
 	atLeast("MaxWALObjects", int64(o.MaxWALObjects), 1)
 	atLeast("MaxBatchBytes", o.MaxBatchBytes, 1)
+	atLeast("MaxTxHistoryBytes", o.MaxTxHistoryBytes, 1)
 	atLeast("MaxL0", int64(o.MaxL0), 1)
 	atLeast("MaxSSTBytes", o.MaxSSTBytes, 1)
 	atLeast("FilterBitsPerKey", int64(o.FilterBitsPerKey), 1)

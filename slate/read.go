@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/stele-db/stele/slate/bucket"
@@ -147,12 +148,14 @@ type Cursor struct {
 	bounds  Range // as it was asked for
 	rest    Range // what is left of it, but for the rows read since the last Seek
 	release func()
+	tx      *Tx // whose cursor it is, or nil
 
 	it   merge.Seeker // nil: to be opened
 	kv   KV
 	last []byte // key of the last row, if read says that there is one
 	read bool   // a row was read
 	past bool   // and none has been since the last Seek
+	all  bool   // rest was read to its end, or as far as to an error
 	rows int
 	done bool
 	err  error
@@ -168,18 +171,22 @@ func (c *Cursor) Next(ctx context.Context) bool {
 		row, err := c.step(ctx)
 		if errors.Is(err, bucket.ErrNotFound) {
 			if c.view, err = c.src.refresh(ctx, c.view); err == nil {
+				c.remember()
 				c.rest = c.left()
 				c.closeIter()
 				continue
 			}
 		}
 		if err != nil || row == nil {
-			c.err = err
+			c.err, c.all = err, true
 			c.Close()
 			return false
 		}
 		c.last, c.read, c.past = append(c.last[:0], row.Key...), true, false
 		c.kv = KV{row.Key, row.Value, metaOf(row)}
+		if c.tx != nil {
+			c.kv.Meta = c.tx.known(c.kv.Meta)
+		}
 		return true
 	}
 	return false
@@ -190,6 +197,9 @@ func (c *Cursor) step(ctx context.Context) (*format.Row, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+	}
+	if c.tx != nil && c.tx.ended {
+		return nil, errTxEnded
 	}
 	if c.it == nil {
 		c.it = merge.Visible(c.view.iter(c.rest, &c.opts), c.seq, c.rest.Reverse, c.rules)
@@ -219,6 +229,7 @@ func (c *Cursor) Seek(key []byte) error {
 	case c.done:
 		return nil
 	}
+	c.remember()
 	key = bytes.Clone(key)
 	if c.rest.Reverse {
 		c.rest.Upper = append(bytes.Clone(key), 0)
@@ -245,8 +256,27 @@ func (c *Cursor) left() Range {
 	return r
 }
 
+// remember tells the transaction what has been read since the last Seek.
+func (c *Cursor) remember() {
+	if c.tx == nil || !c.all && (!c.read || c.past) {
+		return
+	}
+	r := c.rest
+	switch {
+	case c.all:
+	case r.Reverse:
+		r.Lower = c.last
+	default:
+		r.Upper = append(slices.Clip(c.last), 0)
+	}
+	c.tx.remember(r)
+}
+
 // Close releases the cursor. Closing it again does nothing.
 func (c *Cursor) Close() {
+	if !c.done {
+		c.remember()
+	}
 	c.done, c.kv = true, KV{}
 	c.closeIter()
 	if c.release != nil {

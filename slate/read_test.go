@@ -31,6 +31,7 @@ type readable interface {
 var (
 	_ readable = (*slate.DB)(nil)
 	_ readable = (*slate.Snapshot)(nil)
+	_ readable = (*slate.Tx)(nil)
 	_ readable = (*slate.Reader)(nil)
 )
 

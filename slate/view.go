@@ -16,6 +16,8 @@ import (
 // keys is the order of the fields: sequence numbers do not overlap between
 // levels, so the first version found is the newest.
 type view struct {
+	own  *memtable.Table   // a transaction's writes, newer than all else; or nil
+	upTo uint64            // with own: the rest is read up to this seq
 	mems []*memtable.Table // newest first; the first one may still take rows
 	tree *tree
 }
@@ -70,6 +72,12 @@ func sstKey(m *format.Manifest, id format.ULID, root layout.Root) string {
 // get fills dst with the newest version of key at or below seq. noFill keeps
 // the blocks that it fetches out of the cache.
 func (v *view) get(ctx context.Context, key []byte, seq uint64, noFill bool, dst *format.Row) (bool, error) {
+	if v.own != nil {
+		if v.own.Get(key, seq, dst) {
+			return true, nil
+		}
+		seq = min(seq, v.upTo)
+	}
 	for _, m := range v.mems {
 		if m.Get(key, seq, dst) {
 			return true, nil
@@ -122,7 +130,17 @@ func (v *view) iter(r Range, opts *ReadOptions) merge.Seeker {
 			all = append(all, it)
 		}
 	}
-	return merge.Sorted(all, r.Reverse).(merge.Seeker)
+	it := merge.Sorted(all, r.Reverse)
+	if v.own != nil {
+		it = v.withOwn(r, it)
+	}
+	return it.(merge.Seeker)
+}
+
+// withOwn lays a transaction's writes over the rest.
+func (v *view) withOwn(r Range, rest merge.Iterator) merge.Iterator {
+	own := v.own.Iter(r.Lower, r.Upper, r.Reverse)
+	return merge.Sorted([]merge.Iterator{own, merge.UpTo(rest, v.upTo)}, r.Reverse)
 }
 
 func (t table) overlaps(r Range) bool {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stele-db/stele/slate/internal/format"
 	"github.com/stele-db/stele/slate/internal/memtable"
 	"github.com/stele-db/stele/slate/internal/wal"
 )
@@ -60,6 +59,16 @@ func (db *DB) Delete(ctx context.Context, key []byte) error {
 // If the context ends while Write waits for durability, the batch has been
 // applied and may still become durable.
 func (db *DB) Write(ctx context.Context, b *Batch, opts WriteOptions) (WriteHandle, error) {
+	h, err := db.insert(ctx, b, nil)
+	if err != nil || opts.Volatile {
+		return h, err
+	}
+	return h, h.AwaitDurable(ctx)
+}
+
+// insert makes a batch visible, that of tx if it is not nil: then only if it is
+// in no conflict, and tx ends with it.
+func (db *DB) insert(ctx context.Context, b *Batch, tx *Tx) (WriteHandle, error) {
 	switch {
 	case b.err != nil:
 		return WriteHandle{}, b.err
@@ -72,15 +81,22 @@ func (db *DB) Write(ctx context.Context, b *Batch, opts WriteOptions) (WriteHand
 	if b.size > db.opts.MaxBatchBytes {
 		return WriteHandle{}, fmt.Errorf("%w: batch of %d bytes, at most %d are allowed", ErrInvalid, b.size, db.opts.MaxBatchBytes)
 	}
+	if tx != nil { // so that little is left to compare while others wait
+		if err := tx.check(); err != nil {
+			return WriteHandle{}, err
+		}
+	}
 	if err := db.lockWithRoom(ctx, b.size); err != nil {
 		return WriteHandle{}, err
 	}
-	h := db.apply(b)
-	db.writeMu.Unlock()
-	if opts.Volatile {
-		return h, nil
+	defer db.writeMu.Unlock()
+	if tx != nil {
+		if err := tx.check(); err != nil {
+			return WriteHandle{}, err
+		}
+		tx.Rollback() // what others write from here on is behind it
 	}
-	return h, h.AwaitDurable(ctx)
+	return db.apply(b), nil
 }
 
 // lockWithRoom takes writeMu when size bytes more may be held in memory. A
@@ -128,16 +144,15 @@ func (db *DB) apply(b *Batch) WriteHandle {
 	w.refs = w.refs[:0]
 	table := db.state.active
 	for _, o := range b.ops {
-		row := format.Row{
-			Key: b.key(o), Value: b.value(o), Kind: o.kind,
-			Seq: w.seq, HasCreate: true, CreateTS: w.tick,
-		}
-		row.ExpireTS, row.HasExpire = o.expiry.at(w.tick)
+		row := b.row(o, w.seq, w.tick)
 		w.refs = append(w.refs, table.Add(&row))
 	}
 	h := WriteHandle{Seq: w.seq, Created: time.UnixMilli(w.tick), log: db.log}
 	h.buffer = db.log.Append(table, w.refs, w.seq, b.size)
 	db.committed.Store(w.seq)
+	if db.recent.Open() { // after that: a transaction that opens now reads the batch
+		db.recent.Written(w.seq, b.keys)
+	}
 	if table.Size() >= db.freezeSize() || table.Full() || db.walPuts.Load() >= int64(db.opts.MaxWALObjects) {
 		db.freeze()
 	}

@@ -3,7 +3,6 @@ package bucket
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stele-db/stele/internal/backoff"
 	"github.com/stele-db/stele/internal/clock"
 )
 
@@ -95,42 +95,22 @@ func (r *retrier) newToken() (string, error) {
 	return hex.EncodeToString(p[:]), nil
 }
 
-// wait waits before the attempt after the given one, counted from 1. It
-// returns the context's error if that ends first.
-func (r *retrier) wait(ctx context.Context, attempt int) error {
-	bound := r.opts.MaxWait
-	if shift := attempt - 1; shift < 30 && r.opts.FirstWait<<shift < bound {
-		bound = r.opts.FirstWait << shift
-	}
-	var p [8]byte
-	if err := r.random(p[:]); err != nil {
-		return fmt.Errorf("random wait: %w", err)
-	}
-	half := bound / 2
-	c, stop := r.opts.Clock.After(half + time.Duration(binary.LittleEndian.Uint64(p[:])%uint64(half+1)))
-	defer stop()
-	select {
-	case <-c:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// policy is how requests are repeated.
+func (r *retrier) policy() backoff.Policy {
+	return backoff.Policy{
+		Attempts: r.opts.Attempts, First: r.opts.FirstWait, Max: r.opts.MaxWait,
+		Clock: r.opts.Clock, Random: lockedRandom{r},
 	}
 }
 
+// lockedRandom is opts.Rand for concurrent use.
+type lockedRandom struct{ r *retrier }
+
+func (l lockedRandom) Read(p []byte) (int, error) { return len(p), l.r.random(p) }
+
 // do calls fn until it ends otherwise than in ErrUnavailable.
 func (r *retrier) do(ctx context.Context, fn func() error) error {
-	for attempt := 1; ; attempt++ {
-		err := fn()
-		if err == nil || !errors.Is(err, ErrUnavailable) {
-			return err
-		}
-		if attempt == r.opts.Attempts {
-			return fmt.Errorf("gave up after %d attempts: %w", attempt, err)
-		}
-		if werr := r.wait(ctx, attempt); werr != nil {
-			return fmt.Errorf("%w while the bucket was unavailable (%s)", werr, err.Error())
-		}
-	}
+	return r.policy().Do(ctx, func(err error) bool { return errors.Is(err, ErrUnavailable) }, fn)
 }
 
 // answered reports whether a conditional put that ended in err was certainly
@@ -159,7 +139,7 @@ func (r *retrier) conditional(ctx context.Context, verb, key string, put func() 
 			return r.unknown(verb, key, attempt, err, ctx.Err()), true
 		}
 		lost = true
-		if werr := r.wait(ctx, attempt); werr != nil {
+		if werr := r.policy().Wait(ctx, attempt); werr != nil {
 			return r.unknown(verb, key, attempt, err, werr), true
 		}
 	}
@@ -267,7 +247,7 @@ func (r *retrier) List(ctx context.Context, prefix, after string) iter.Seq2[Obje
 			case attempt == r.opts.Attempts:
 				failed = fmt.Errorf("gave up after %d attempts: %w", attempt, failed)
 			default:
-				werr := r.wait(ctx, attempt)
+				werr := r.policy().Wait(ctx, attempt)
 				if werr == nil {
 					continue
 				}

@@ -12,10 +12,10 @@ type words struct {
 
 const (
 	wordBits       = 16
-	firstWords     = 1 << 10
+	firstWords     = 1 << 8
 	maxWords       = 1 << wordBits
 	dataBits       = 20
-	firstData      = 4 << 10
+	firstData      = 1 << 10
 	maxData        = 1 << dataBits
 	maxChunks      = 1 << (32 - dataBits)
 	chunkGrowShift = 1

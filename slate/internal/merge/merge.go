@@ -177,6 +177,27 @@ func (s *sorted) Close() {
 	}
 }
 
+// UpTo leaves out the rows with a seq above maxSeq. It is a Seeker if the
+// iterator is one.
+func UpTo(it Iterator, maxSeq uint64) Seeker { return &upTo{it, maxSeq} }
+
+type upTo struct {
+	Iterator
+	maxSeq uint64
+}
+
+func (u *upTo) Next(ctx context.Context) (*format.Row, error) {
+	for {
+		r, err := u.Iterator.Next(ctx)
+		if r == nil || err != nil || r.Seq <= u.maxSeq {
+			return r, err
+		}
+	}
+}
+
+// Seek is Seeker's.
+func (u *upTo) Seek(key []byte) { u.Iterator.(Seeker).Seek(key) }
+
 // Visible reduces an iterator to what a reader at maxSeq sees: of every key
 // the newest version with seq <= maxSeq, operands folded onto what they were
 // written on, deleted keys left out. It is a
