@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -99,7 +100,7 @@ func run(e *env, args []string) (err error) {
 		kong.Name(line.name), kong.Description(line.description),
 		kong.Writers(e.stdout, e.stderr), kong.Exit(func(int) { panic(exited{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.KindMapper(reflect.String, unmarked{}),
+		unmarkAll(),
 		kong.Vars{"version": version()})
 	if err != nil {
 		return err
@@ -144,16 +145,31 @@ func markNegative(args []string) []string {
 	return out
 }
 
-// unmarked reads strings, without the mark.
-type unmarked struct{}
+// unmarked reads a value without the mark, as kong reads it.
+type unmarked struct{ kong.Mapper }
 
-func (unmarked) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
-	var s string
-	if err := ctx.Scan.PopValueInto("string", &s); err != nil {
-		return err
+func (u unmarked) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	if s, ok := ctx.Scan.Peek().Value.(string); ok && strings.HasPrefix(s, mark) {
+		ctx.Scan.Pop()
+		ctx.Scan.PushTyped(strings.TrimPrefix(s, mark), kong.FlagValueToken)
 	}
-	target.SetString(strings.TrimPrefix(s, mark))
-	return nil
+	return u.Mapper.Decode(ctx, target)
+}
+
+// unmarkAll makes kong read values of the types that commands have without
+// marks.
+func unmarkAll() kong.Option {
+	return kong.OptionFunc(func(k *kong.Kong) error {
+		types := kong.NewRegistry().RegisterDefaults()
+		for _, t := range []reflect.Type{
+			reflect.TypeFor[string](), reflect.TypeFor[int](), reflect.TypeFor[uint64](), reflect.TypeFor[time.Duration](),
+		} {
+			if err := kong.TypeMapper(t, unmarked{types.ForType(t)}).Apply(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func version() string {

@@ -96,11 +96,7 @@ func (c *importCmd) compile(ctx context.Context) (*record.Schema, error) {
 
 // into imports the input into the database at path.
 func (c *importCmd) into(e *env, in *input, schema *record.Schema, b bucket.Bucket, path string) (err error) {
-	// Without a schema no database may come to be. With one the look is worth
-	// its request too: a reader gives up on a bucket that does not answer much
-	// sooner than a writer.
-	_, err = slate.ReadManifest(e.ctx, path, b, 0)
-	if err != nil && (schema == nil || !errors.Is(err, slate.ErrNoDatabase)) {
+	if err := c.look(e.ctx, schema, b, path); err != nil {
 		return err
 	}
 	counted := &countingBucket{Bucket: b}
@@ -142,6 +138,30 @@ func (c *importCmd) into(e *env, in *input, schema *record.Schema, b bucket.Buck
 		return fmt.Errorf("%s of %d rejected: see %s", count(im.mark.Rejected, "line"), im.mark.Rows+im.mark.Rejected, c.Rejects)
 	}
 	return nil
+}
+
+// look finds out what is wrong with the database before it is opened for
+// writing, which fences the writer that it may have. Without a schema the table
+// must be there, and no database may come to be. With one the look is worth its
+// request too: it gives up on a bucket that does not answer much sooner.
+func (c *importCmd) look(ctx context.Context, schema *record.Schema, b bucket.Bucket, path string) error {
+	if schema != nil {
+		_, err := slate.ReadManifest(ctx, path, b, 0)
+		if errors.Is(err, slate.ErrNoDatabase) {
+			return nil
+		}
+		return err
+	}
+	r, err := slatekv.OpenBucketReader(ctx, path, b, slate.ReaderOptions{})
+	if err != nil {
+		return err
+	}
+	db, err := record.Open(ctx, r, record.Options{})
+	if err != nil {
+		return errors.Join(err, r.Close())
+	}
+	_, err = c.table(ctx, db, nil)
+	return errors.Join(err, db.Close())
 }
 
 // table returns the table to import into, made by the schema if there is one.

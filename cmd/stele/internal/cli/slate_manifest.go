@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,6 +34,11 @@ func (c *slateManifestCmd) Run(e *env) error {
 			return c.list(e, b, path)
 		}
 		m, err := slate.ReadManifest(e.ctx, path, b, c.ID)
+		if c.ID > 0 && errors.Is(err, slate.ErrNoDatabase) {
+			if _, none := slate.Manifests(e.ctx, path, b); none == nil {
+				err = fmt.Errorf("no manifest %d in the database at %s", c.ID, c.DB)
+			}
+		}
 		if err != nil {
 			return err
 		}

@@ -98,6 +98,10 @@ func (c *slateWALCmd) rows(e *env, w *bufio.Writer, b bucket.Bucket, path string
 	if err != nil {
 		return err
 	}
+	if len(rows) == 0 && !c.JSON {
+		_, err = fmt.Fprintln(w, "no rows: a fence")
+		return err
+	}
 	g := newGrid(w, e.stdout, rowColumns...)
 	for _, r := range rows {
 		if c.JSON {
