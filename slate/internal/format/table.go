@@ -332,18 +332,19 @@ func AppendFooter(dst []byte, metaOffset uint64) []byte {
 
 // DecodeFooter reads the last FooterLen bytes of an SST object of size bytes.
 // It returns where the info begins, which ends where the footer begins, and the
-// format version.
+// format version. An object that was cut short ends in bytes that are no
+// footer: they are told from a newer version by an offset that cannot be.
 func DecodeFooter(footer []byte, size int64) (metaOffset int64, version uint16, err error) {
 	if len(footer) != FooterLen || size < FooterLen {
 		return 0, 0, corrupt(0, "object of %d bytes is too short for an SST", size)
 	}
 	version = binary.BigEndian.Uint16(footer[8:])
-	if err := checkVersion("SST", version, SSTVersion2, int(size)-2); err != nil {
-		return 0, 0, err
-	}
 	off := binary.BigEndian.Uint64(footer)
 	if off >= uint64(max(0, size-FooterLen-checksumLen)) {
-		return 0, 0, corrupt(int(size)-FooterLen, "info begins at %d of %d bytes", off, size)
+		return 0, 0, corrupt(int(size)-FooterLen, "no SST ends here: version %d, info at %d of %d bytes; the object may be cut short", version, off, size)
+	}
+	if err := checkVersion("SST", version, SSTVersion2, int(size)-2); err != nil {
+		return 0, 0, err
 	}
 	return int64(off), version, nil
 }
