@@ -39,7 +39,7 @@ func ExampleSchemaError() {
 	_, err := record.CompileProto(context.Background(), "house.proto", map[string]string{"house.proto": `syntax = "proto3";
 import "stele/options.proto";
 message House {
-  string color = 2;
+  int32 pk = 1;
 }
 message Street {
   string pk = 1;
@@ -47,7 +47,7 @@ message Street {
 }`})
 	fmt.Println(err)
 	// Output:
-	// house.proto:3:1: model does not include `string pk = 1;`: add that field to message House, or mark the fields of its primary key with [(stele.key) = true]
+	// house.proto:4:3: model does not include `string pk = 1;`: the field pk of message House is another; make it so, or mark it with [(stele.key) = true]
 	// house.proto:8:3: field "numbers" cannot be indexed: it is a map, which has no order; keep what shall be found in a field of its own, or in a repeated one
 }
 

@@ -21,7 +21,8 @@ import (
 // whose imports' texts are in src by path; "stele/options.proto" and the files
 // of google/protobuf are built in. Every message of the file with a primary key
 // is a schema, in the order of the file; a message without one serves as a part
-// of others. If something is wrong it returns a *SchemaError with all faults,
+// of others, or is passed over (see [Skipped]). If something is wrong, also if
+// there is no schema in the file, it returns a *SchemaError with all faults,
 // which matches kv.ErrInvalid.
 func CompileProto(ctx context.Context, filename string, src map[string]string) ([]*Schema, error) {
 	return compile(ctx, filename, func(name string) (string, error) {
@@ -145,7 +146,7 @@ func tablesOf(file protoreflect.FileDescriptor) (tables []protoreflect.MessageDe
 		switch {
 		case len(keyFields(md)) > 0:
 			tables = append(tables, md)
-		case hasOptions(md) || !used[md.FullName()] && !wraps(md):
+		case hasOptions(md) || stray(md, used) && md.Fields().ByName("pk") != nil:
 			faults = append(faults, noKey(md))
 		default:
 			without = append(without, md)
@@ -161,6 +162,25 @@ func tablesOf(file protoreflect.FileDescriptor) (tables []protoreflect.MessageDe
 		faults = []Fault{{File: file.Path(), Reason: "there is no message in it; a table is a message with a primary key, such as `string pk = 1;`"}}
 	}
 	return nil, faults
+}
+
+// Skipped returns the messages of a file that [CompileProto] passes over: they
+// have no primary key, and no other message or method needs them, so nothing of
+// theirs is ever stored. Each Fault says what would make a table of it.
+func Skipped(file protoreflect.FileDescriptor) (notes []Fault) {
+	used := usedMessages(file)
+	for i := range file.Messages().Len() {
+		if md := file.Messages().Get(i); len(keyFields(md)) == 0 && stray(md, used) {
+			notes = append(notes, noKey(md))
+		}
+	}
+	return notes
+}
+
+// stray reports whether a message is no part of others, nor there for their
+// sake.
+func stray(md protoreflect.MessageDescriptor, used map[protoreflect.FullName]bool) bool {
+	return !used[md.FullName()] && !wraps(md)
 }
 
 // noKey is the fault of a message without a primary key. Its first words are

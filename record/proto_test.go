@@ -237,7 +237,9 @@ func TestCompileFaults(t *testing.T) {
 			"in.proto:4:1: model does not include `string pk = 1;`: add that field to message House, or mark the fields of its primary key with [(stele.key) = true]"},
 		{"pk of another type", head + "message House {\n  int32 pk = 1;\n}\n",
 			"in.proto:5:3: model does not include `string pk = 1;`: the field pk of message House is another; make it so, or mark it with [(stele.key) = true]"},
-		{"one of two", head + "message Dog {\n  string pk = 1;\n}\nmessage House {\n  string color = 2;\n}\n",
+		{"one of two", head + "message Dog {\n  string pk = 1;\n}\nmessage House {\n  string pk = 2;\n}\n",
+			"in.proto:8:3: model does not include `string pk = 1;`: the field pk of message House is another; make it so, or mark it with [(stele.key) = true]"},
+		{"an index without a key", head + "message Dog {\n  string pk = 1;\n}\nmessage House {\n  string color = 2 [(stele.index) = true];\n}\n",
 			"in.proto:7:1: model does not include `string pk = 1;`: add that field to message House, or mark the fields of its primary key with [(stele.key) = true]"},
 		{"nothing", head, "in.proto: there is no message in it; a table is a message with a primary key, such as `string pk = 1;`"},
 		{"all together", head + "message A {\n  repeated string k = 1 [(stele.key) = true];\n  map<string, string> m = 2 [(stele.index) = true];\n  google.protobuf.Struct s = 3 [(stele.unique) = true];\n  string u = 4 [(stele.uuid) = true];\n}\n",
@@ -273,6 +275,28 @@ func TestCompileFaults(t *testing.T) {
 				t.Errorf("%T is no SchemaError", err)
 			}
 		})
+	}
+}
+
+// A message without a key that nothing else needs is passed over, and noted.
+func TestSkipped(t *testing.T) {
+	text := "syntax = \"proto3\";\nmessage Dog {\n  string pk = 1;\n  Home home = 2;\n}\nmessage Home {\n  string color = 1;\n}\n" +
+		"message Dogs {\n  repeated Dog dogs = 1;\n}\nmessage Cat {\n  string name = 1;\n}\n"
+	schemas, err := record.CompileProto(t.Context(), "in.proto", map[string]string{"in.proto": text})
+	if err != nil || len(schemas) != 1 || schemas[0].Table() != "Dog" {
+		t.Fatalf("%d schemas, %v", len(schemas), err)
+	}
+	c := protocompile.Compiler{
+		Resolver:       &protocompile.SourceResolver{Accessor: protocompile.SourceAccessorFromMap(map[string]string{"in.proto": text})},
+		SourceInfoMode: protocompile.SourceInfoStandard,
+	}
+	files, err := c.Compile(t.Context(), "in.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := record.Skipped(files[0])
+	if len(notes) != 1 || !strings.HasPrefix(notes[0].String(), "in.proto:12:1: model does not include `string pk = 1;`: add that field to message Cat") {
+		t.Errorf("%v", notes)
 	}
 }
 

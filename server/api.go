@@ -61,6 +61,7 @@ func (m Method) Plan() string {
 // descriptor, and the methods of its service. It is immutable.
 type API struct {
 	schemas []*record.Schema // in the order of the file
+	skipped []record.Fault
 	text    string
 	file    protoreflect.FileDescriptor
 	methods []Method
@@ -75,6 +76,10 @@ func (a *API) Descriptor() protoreflect.FileDescriptor { return a.file }
 
 // Service returns the descriptor of the service Database.
 func (a *API) Service() protoreflect.ServiceDescriptor { return a.file.Services().Get(0) }
+
+// Skipped returns notes on the messages of the schema that are no models, nor
+// parts of models; see [record.Skipped]. The caller owns the slice.
+func (a *API) Skipped() []record.Fault { return slices.Clone(a.skipped) }
 
 // Methods returns the methods in the order of the service. The caller owns
 // the slice.

@@ -39,7 +39,7 @@ func Compile(ctx context.Context, filename string, src map[string]string) (*API,
 	if err != nil {
 		return nil, err
 	}
-	a.schemas = schemas
+	a.schemas, a.skipped = schemas, record.Skipped(file)
 	return a, nil
 }
 

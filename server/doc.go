@@ -5,8 +5,9 @@
 // four methods: GetDogsByPk and DeleteDogsByPk take an IndexQuery, PutDog
 // takes the record itself, BatchPutDogs the list message Dogs. Each field with
 // an index adds one more, such as GetDogsByBreed. The plural is always the
-// name and an s, so that no method is ever renamed. [Synthesize] makes the
-// file and its descriptor from a schema, with no I/O.
+// name and an s, so that no method is ever renamed. [Compile] makes the file and
+// its descriptor from a schema, with no I/O. Messages without a key are parts of
+// models; those that no model needs are skipped, and [API.Skipped] says so.
 //
 // An IndexQuery holds one of four expressions over the primary key or the
 // index, their values as text ([record.Field.ParseText]; a composite primary

@@ -35,7 +35,7 @@ func (c *createCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	return create(e.ctx, exe, c.Schema, c.Out, e.stdout)
+	return create(e, exe, c.Schema, c.Out)
 }
 
 // embedded is the payload of a server made by create: the schema as it was
@@ -70,12 +70,12 @@ func (e embedded) compile(ctx context.Context) (*server.API, error) {
 
 // create writes the server and the client's file of a schema into the folder
 // out. The server is the program exe with the schema behind it.
-func create(ctx context.Context, exe, schema, out string, stdout io.Writer) error {
-	e, api, err := readSchema(ctx, schema)
+func create(e *env, exe, schema, out string) error {
+	source, api, err := readSchema(e.ctx, schema)
 	if err != nil {
 		return err
 	}
-	payload, err := json.Marshal(e)
+	payload, err := json.Marshal(source)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,15 @@ func create(ctx context.Context, exe, schema, out string, stdout io.Writer) erro
 	if err != nil {
 		return fmt.Errorf("write %s: %w", client, err)
 	}
-	return printPlan(stdout, binary, client, api)
+	noteSkipped(e, api)
+	return printPlan(e.stdout, binary, client, api)
+}
+
+// noteSkipped says which messages of the schema are not served.
+func noteSkipped(e *env, api *server.API) {
+	for _, f := range api.Skipped() {
+		_, _ = fmt.Fprintf(e.stderr, "stele: not served: %s\n", f) // a note; what was asked is done
+	}
 }
 
 // printPlan says what was made and what each method does.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +20,7 @@ func createHere(t *testing.T, dir, schema string) error {
 			t.Fatal(err)
 		}
 	}
-	return create(t.Context(), exe, path, filepath.Join(dir, "out"), &bytes.Buffer{})
+	return create(&env{ctx: t.Context(), stdout: io.Discard, stderr: io.Discard}, exe, path, filepath.Join(dir, "out"))
 }
 
 func read(t *testing.T, path string) string {

@@ -39,6 +39,7 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	noteSkipped(e, api)
 	return serve(e.ctx, api, c.ServeFlags, e.stdout, e.stderr)
 }
 
