@@ -80,11 +80,20 @@ func strictUTF8(fd protoreflect.FieldDescriptor) bool {
 // messages are nested at most 100 deep, and the field number 536870911, which
 // Stele keeps for itself, is not used. Unknown fields are accepted.
 func (s *Schema) Check(rec []byte) error {
-	if err := s.check.message(rec, 1, true); err != nil {
-		return invalidf("%s: %w", s.table, err)
+	if err := s.checkFields(rec); err != nil {
+		return fmt.Errorf("%s: %w", s.table, err)
 	}
 	_, err := s.KeyOf(rec)
 	return err
+}
+
+// checkFields is Check without the primary key and without the table's name in
+// its errors.
+func (s *Schema) checkFields(rec []byte) error {
+	if err := s.check.message(rec, 1, true); err != nil {
+		return &invalidError{err}
+	}
+	return nil
 }
 
 // message checks the bytes of a message at the given depth; the record itself

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -41,7 +42,11 @@ func (s *Schema) ToJSON(rec []byte) ([]byte, error) {
 func (s *Schema) FromJSON(json []byte) ([]byte, error) {
 	m := dynamicpb.NewMessage(s.md)
 	if err := protojson.Unmarshal(json, m); err != nil {
-		return nil, invalidf("%s: %s", s.table, plainError(err))
+		text := plainError(err)
+		if !bytes.Contains(json, []byte("\n")) {
+			text = inLine(text)
+		}
+		return nil, invalidf("%s: %s", s.table, text)
 	}
 	rec, err := appendMessage(nil, m)
 	if err != nil {
@@ -53,8 +58,22 @@ func (s *Schema) FromJSON(json []byte) ([]byte, error) {
 // plainError returns the text of an error of the Protobuf library without the
 // library's name and the odd space that it puts in at random.
 func plainError(err error) string {
-	text := bytes.ReplaceAll([]byte(err.Error()), []byte("\u00a0"), []byte(" "))
-	return string(bytes.TrimPrefix(text, []byte("proto: ")))
+	return strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
+}
+
+// inLine rewrites the place in an error about JSON of one line, whose number is
+// no help, and a wrong one where the JSON is a line of a file: "(line 1:7): bad"
+// becomes "column 7: bad".
+func inLine(text string) string {
+	before, rest, ok := strings.Cut(text, "(line 1:")
+	column, after, ok2 := strings.Cut(rest, ")")
+	switch {
+	case !ok || !ok2:
+		return text
+	case before == "":
+		return "column " + column + after
+	}
+	return before + "at column " + column + after
 }
 
 // Canonical returns the canonical encoding of rec: fields by number, numbers

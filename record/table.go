@@ -109,7 +109,7 @@ func (t *Table) write(ctx context.Context, tx *Tx, verb string, rec []byte) erro
 		return err
 	}
 	s := t.Schema()
-	if err := s.Check(rec); err != nil {
+	if err := s.checkFields(rec); err != nil {
 		return fmt.Errorf("%s %s: %w", verb, s.table, err)
 	}
 	key, err := s.KeyOf(rec)

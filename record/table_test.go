@@ -79,7 +79,7 @@ func TestWriteErrors(t *testing.T) {
 		{"get nothing", func(tx *record.Tx) error { _, err := users.Get(ctx, tx, id(42)); return err },
 			kv.ErrNotFound, "get User 42: not found"},
 		{"bad bytes", func(tx *record.Tx) error { return users.Put(ctx, tx, []byte{0xff}) },
-			kv.ErrInvalid, "put User: "},
+			kv.ErrInvalid, "put User: unexpected EOF"},
 		{"key of two parts", func(tx *record.Tx) error {
 			_, err := users.Delete(ctx, tx, append(id(1), id(2)...))
 			return deleted(err)

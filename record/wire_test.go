@@ -377,10 +377,11 @@ func TestJSON(t *testing.T) {
 		{`{"pk":"a","i64":"5","e":"ONE","at":"2020-01-02T03:04:05.5Z","d":"1.5s","m":{"b":2,"a":1},"x":0,"u64":"18446744073709551615"}`,
 			`{"pk":"a","i64":"5","u64":"18446744073709551615","at":"2020-01-02T03:04:05.500Z","d":"1.500s","e":"ONE","x":0,"m":{"a":1,"b":2}}`},
 		{`{"pk":"<&>","sub":{"pk":"in ner"}, "ri":[1,2], "by":"AP8=", "oi":0}`, `{"pk":"<&>","by":"AP8=","oi":0,"ri":[1,2],"sub":{"pk":"in ner"}}`},
-		{`{"pk":"a","nope":1}`, `! All: (line 1:11): unknown field "nope"`},
-		{`{"pk":5}`, `! All: (line 1:7): invalid value for string field pk: 5`},
-		{`{"u32":-1}`, `! All: (line 1:8): invalid value for uint32 field u32: -1`},
-		{`[]`, "! All: syntax error (line 1:1): unexpected token ["},
+		{`{"pk":"a","nope":1}`, `! All: column 11: unknown field "nope"`},
+		{`{"pk":5}`, `! All: column 7: invalid value for string field pk: 5`},
+		{`{"u32":-1}`, `! All: column 8: invalid value for uint32 field u32: -1`},
+		{`[]`, "! All: syntax error at column 1: unexpected token ["},
+		{"{\n\"pk\":5}", "! All: (line 2:6): invalid value for string field pk: 5"},
 	} {
 		rec, err := s.FromJSON([]byte(c.in))
 		var got string
