@@ -83,7 +83,7 @@ func (p *Plan) String() string {
 	}
 	line("residual", p.Residual)
 	if p.Sort {
-		line("order", fmt.Sprintf("%s: first %d kept of all", p.Order, p.Limit))
+		line("order", fmt.Sprintf("%s: in memory, the first %d are kept", p.Order, p.Limit))
 	} else if p.Order != "" {
 		line("order", p.Order+": as read")
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -77,9 +79,10 @@ func Open(ctx context.Context, rawURL string) (b Bucket, path string, err error)
 func openRegistered(ctx context.Context, scheme, rawURL string, fail func(kind, err error) error) (Bucket, string, error) {
 	registry.mu.Lock()
 	open := registry.schemes[scheme]
+	known := slices.Sorted(maps.Keys(registry.schemes))
 	registry.mu.Unlock()
 	if open == nil {
-		hint := fmt.Errorf("no driver for %s URLs", scheme)
+		hint := fmt.Errorf("no driver for %s URLs; there are %s", scheme, strings.Join(append([]string{"file", "mem"}, known...), ", "))
 		if pkg, ok := driverPackages[scheme]; ok {
 			hint = fmt.Errorf("no driver for %s URLs: add `import _ %q`", scheme, pkg)
 		}

@@ -66,7 +66,7 @@ func TestOpenErrors(t *testing.T) {
 		"mem://x":                     "add a path",
 		"mem://x/a/../b":              `".."`,
 		"mem://u:secret@x":            "mem://u:xxxxx@x",
-		"gopher://x/y":                "no driver for gopher URLs",
+		"gopher://x/y":                "no driver for gopher URLs; there are file, mem",
 		"s3://bucket/path?endpoint=x": `import _ "github.com/stele-db/stele/slate/bucket/s3"`,
 	} {
 		_, _, err := bucket.Open(t.Context(), url)

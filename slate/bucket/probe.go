@@ -10,14 +10,14 @@ import (
 // Probe finds out whether a bucket honours the condition of PutIfAbsent, by
 // trying: some stores that speak the language of S3 take the request and
 // ignore it, and two writers would overwrite each other. It creates an object
-// below prefix/.stele-probe/, puts it a second time, and deletes it: four
+// prefix/.stele-probe-RANDOM, puts it a second time, reads and deletes it: four
 // requests, worth making once, before a database is created.
 //
 // It returns ErrUnsupported with the reason if the bucket cannot be written
 // safely, or the error of the request that failed.
 func Probe(ctx context.Context, b Bucket, prefix string) error {
 	name := b.Capabilities().Name
-	key := ".stele-probe/" + rand.Text()
+	key := ".stele-probe-" + rand.Text()
 	if prefix != "" {
 		key = prefix + "/" + key
 	}
