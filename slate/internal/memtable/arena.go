@@ -1,10 +1,13 @@
 package memtable
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // words is an append-only store of 32-bit words in chunks. A reference packs
 // the chunk's number above wordBits bits of offset; reference 0 is never
-// handed out and means "none".
+// handed out and means "none". More words than a chunk has get one of their own.
 type words struct {
 	dir  atomic.Pointer[[][]atomic.Uint32]
 	used int // words used of the last chunk
@@ -31,7 +34,7 @@ func (w *words) alloc(n int) uint32 {
 	}
 	last := len(*dir) - 1
 	if w.used+n > len((*dir)[last]) {
-		size := min(len((*dir)[last])<<chunkGrowShift, maxWords)
+		size := max(n, min(len((*dir)[last])<<chunkGrowShift, maxWords))
 		grown := make([][]atomic.Uint32, len(*dir)+1)
 		copy(grown, *dir)
 		grown[len(*dir)] = make([]atomic.Uint32, size)
@@ -40,12 +43,27 @@ func (w *words) alloc(n int) uint32 {
 	}
 	ref := uint32(last)<<wordBits | uint32(w.used)
 	w.used += n
+	if w.used >= maxWords { // offsets beyond the packed bits: the chunk is full
+		w.used = len((*dir)[last])
+	}
 	return ref
 }
 
 // at returns the words from ref to the end of its chunk.
 func (w *words) at(ref uint32) []atomic.Uint32 {
 	return (*w.dir.Load())[ref>>wordBits][ref&(maxWords-1):]
+}
+
+// before returns the word that lies n words before ref, in the same chunk.
+func (w *words) before(ref uint32, n int) *atomic.Uint32 {
+	return &(*w.dir.Load())[ref>>wordBits][int(ref&(maxWords-1))-n]
+}
+
+// asBytes is the memory of the first n bytes of w. They are written before the
+// word that leads to them is stored, and never after.
+func asBytes(w []atomic.Uint32, n int) []byte {
+	w = w[:(n+3)/4]
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(w))), n)
 }
 
 // data is an append-only store of byte strings in chunks. A string longer than

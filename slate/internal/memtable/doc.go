@@ -2,7 +2,7 @@
 // skip list of (key ascending, seq descending) with one writer and any number
 // of readers that take no lock.
 //
-// Nodes live in chunks of 32-bit words and key and value bytes in chunks of
+// Nodes, keys included, live in chunks of 32-bit words and values in chunks of
 // their own, so that a table of millions of rows is a few thousand
 // allocations and holds no pointer that the garbage collector must follow.
 // References are (chunk, offset) pairs packed into 32 bits. A node is written

@@ -9,25 +9,22 @@ import (
 	"github.com/stele-db/stele/slate/internal/format"
 )
 
-// A node's words.
+// A node's words. Its reference is that of the first; the next node at level l
+// lies in the word l+1 before it. What a search looks at is close together, so
+// that it waits for memory once a node.
 const (
-	wPrefix   = iota // the key's first four bytes, big endian: most comparisons end here
-	wKey             // reference to key bytes, value bytes right behind
-	wKeyLen          //
-	wValLen          //
-	wSeqLo           //
-	wSeqHi           //
-	wFlags           // kind and presence of the times
-	wExpireLo        //
-	wExpireHi        //
-	wCreateLo        //
-	wCreateHi        //
-	wPrev            // the node before at level 0
-	wTower           // the next node at each level
+	wPrev   = iota // the node before at level 0
+	wValue         // reference to the times, 8 bytes each, and the value right behind
+	wValLen        // of the value alone
+	wSeqLo         //
+	wSeqHi         //
+	wKeyLen        // above keyShift; below it kind and presence of the times
+	wKey           // the key's bytes
 )
 
 const (
 	maxHeight = 18
+	keyShift  = 8
 	flagKind  = 0x0f
 	flagExp   = 0x10
 	flagCre   = 0x20
@@ -48,7 +45,11 @@ type Table struct {
 	height atomic.Uint32
 	nodes  words
 	data   data
+
+	// Of the writer: the random numbers, and the last node at each level before
+	// the place of the row that was added last, or that row.
 	rng    rand.PCG
+	splice [maxHeight]Ref
 
 	// Written by the writer only, read by anyone.
 	size atomic.Int64
@@ -80,41 +81,49 @@ func EncodedSize(key, value []byte) int64 { return int64(len(key) + len(value) +
 // or seq, and returns its reference. The row becomes visible to readers at
 // once; they hide it by its seq.
 func (t *Table) Add(r *format.Row) Ref {
-	dref, buf := t.data.alloc(len(r.Key) + len(r.Value))
-	copy(buf, r.Key)
-	copy(buf[len(r.Key):], r.Value)
-
-	h := t.randomHeight()
-	ref := t.nodes.alloc(wTower + h)
-	n := t.nodes.at(ref)
 	flags := uint32(r.Kind)
+	times := 0
 	if r.HasExpire {
 		flags |= flagExp
+		times += 8
 	}
 	if r.HasCreate {
 		flags |= flagCre
+		times += 8
 	}
-	n[wPrefix].Store(prefix(r.Key))
-	n[wKey].Store(dref)
-	n[wKeyLen].Store(uint32(len(r.Key)))
+	dref, buf := t.data.alloc(times + len(r.Value))
+	if r.HasExpire {
+		binary.LittleEndian.PutUint64(buf, uint64(r.ExpireTS))
+		buf = buf[8:]
+	}
+	if r.HasCreate {
+		binary.LittleEndian.PutUint64(buf, uint64(r.CreateTS))
+		buf = buf[8:]
+	}
+	copy(buf, r.Value)
+
+	h := t.randomHeight()
+	ref := t.nodes.alloc(h+wKey+(len(r.Key)+3)/4) + uint32(h)
+	n := t.nodes.at(ref)
+	copy(asBytes(n[wKey:], len(r.Key)), r.Key)
+	n[wKeyLen].Store(uint32(len(r.Key))<<keyShift | flags)
+	n[wValue].Store(dref)
 	n[wValLen].Store(uint32(len(r.Value)))
 	store64(n[wSeqLo:], r.Seq)
-	n[wFlags].Store(flags)
-	store64(n[wExpireLo:], uint64(r.ExpireTS))
-	store64(n[wCreateLo:], uint64(r.CreateTS))
 
-	var before [maxHeight]uint32
-	t.findSplice(r.Key, r.Seq, &before)
+	before := &t.splice
+	t.findSplice(r.Key, r.Seq)
 	if h > int(t.height.Load()) {
 		t.height.Store(uint32(h))
 	}
 	next0 := t.next(before[0], 0)
 	for level := range h {
-		n[wTower+level].Store(t.next(before[level], level))
+		t.nodes.before(ref, level+1).Store(t.next(before[level], level))
 	}
 	n[wPrev].Store(before[0])
 	for level := range h {
 		t.link(before[level], level).Store(ref)
+		before[level] = ref
 	}
 	if next0 == 0 {
 		t.tail.Store(ref)
@@ -140,21 +149,35 @@ func (t *Table) Get(key []byte, maxSeq uint64, dst *format.Row) bool {
 // Row fills dst with the row that ref names.
 func (t *Table) Row(ref Ref, dst *format.Row) {
 	n := t.nodes.at(ref)
-	kl, vl := int(n[wKeyLen].Load()), int(n[wValLen].Load())
-	b := t.data.at(n[wKey].Load(), kl+vl)
-	flags := n[wFlags].Load()
+	word := n[wKeyLen].Load()
+	kl, vl := int(word>>keyShift), int(n[wValLen].Load())
 	*dst = format.Row{
-		Key: b[:kl:kl], Value: b[kl:],
+		Key:       asBytes(n[wKey:], kl),
 		Seq:       load64(n[wSeqLo:]),
-		Kind:      format.Kind(flags & flagKind),
-		HasExpire: flags&flagExp != 0, ExpireTS: int64(load64(n[wExpireLo:])),
-		HasCreate: flags&flagCre != 0, CreateTS: int64(load64(n[wCreateLo:])),
+		Kind:      format.Kind(word & flagKind),
+		HasExpire: word&flagExp != 0,
+		HasCreate: word&flagCre != 0,
 	}
+	times := 0
+	if dst.HasExpire {
+		times += 8
+	}
+	if dst.HasCreate {
+		times += 8
+	}
+	b := t.data.at(n[wValue].Load(), times+vl)
+	if dst.HasExpire {
+		dst.ExpireTS, b = int64(binary.LittleEndian.Uint64(b)), b[8:]
+	}
+	if dst.HasCreate {
+		dst.CreateTS, b = int64(binary.LittleEndian.Uint64(b)), b[8:]
+	}
+	dst.Value = b
 }
 
 func (t *Table) key(ref Ref) []byte {
 	n := t.nodes.at(ref)
-	return t.data.at(n[wKey].Load(), int(n[wKeyLen].Load()))
+	return asBytes(n[wKey:], int(n[wKeyLen].Load()>>keyShift))
 }
 
 // link is the word that points from ref (0: the head) to the next node.
@@ -162,40 +185,47 @@ func (t *Table) link(ref Ref, level int) *atomic.Uint32 {
 	if ref == 0 {
 		return &t.head[level]
 	}
-	return &t.nodes.at(ref)[wTower+level]
+	return t.nodes.before(ref, level+1)
 }
 
 func (t *Table) next(ref Ref, level int) Ref { return t.link(ref, level).Load() }
 
 // less reports whether the node sorts before (key, seq): key ascending, then
 // seq descending.
-func (t *Table) less(ref Ref, key []byte, pre uint32, seq uint64) bool {
+func (t *Table) less(ref Ref, key []byte, seq uint64) bool {
 	n := t.nodes.at(ref)
-	if p := n[wPrefix].Load(); p != pre {
-		return p < pre
-	}
-	switch bytes.Compare(t.data.at(n[wKey].Load(), int(n[wKeyLen].Load())), key) {
-	case -1:
-		return true
-	case 1:
-		return false
-	}
-	return load64(n[wSeqLo:]) > seq
+	c := bytes.Compare(asBytes(n[wKey:], int(n[wKeyLen].Load()>>keyShift)), key)
+	return c < 0 || c == 0 && load64(n[wSeqLo:]) > seq
 }
 
-func (t *Table) findSplice(key []byte, seq uint64, before *[maxHeight]uint32) {
-	pre := prefix(key)
-	at := uint32(0)
-	for level := int(t.height.Load()) - 1; level >= 0; level-- {
-		for {
-			next := t.next(at, level)
-			if next == 0 || !t.less(next, key, pre, seq) {
-				break
-			}
+// findSplice moves the splice to (key, seq). Where that lies behind the row
+// added last, as the rows of a batch do, it begins there: levels on which no
+// node lies between the two are as they should be, and so are all above them.
+func (t *Table) findSplice(key []byte, seq uint64) {
+	level, top := 0, int(t.height.Load())
+	if last := t.splice[0]; last != 0 && t.less(last, key, seq) {
+		for level < top && t.isBefore(t.next(t.splice[level], level), key, seq) {
+			level++
+		}
+	} else {
+		level = top
+		t.splice[top-1] = 0
+	}
+	for level--; level >= 0; level-- {
+		at := t.splice[level]
+		for next := t.next(at, level); t.isBefore(next, key, seq); next = t.next(at, level) {
 			at = next
 		}
-		before[level] = at
+		t.splice[level] = at
+		if level > 0 {
+			t.splice[level-1] = at
+		}
 	}
+}
+
+// isBefore is less for a node that may be missing.
+func (t *Table) isBefore(ref Ref, key []byte, seq uint64) bool {
+	return ref != 0 && t.less(ref, key, seq)
 }
 
 // seekLT returns the last node before (key, seq), 0 if there is none.
@@ -215,11 +245,10 @@ func (t *Table) seekGE(key []byte, seq uint64) Ref {
 // it again from the first would return a smaller one that the writer has just
 // put between the two.
 func (t *Table) seek(key []byte, seq uint64) (before, after Ref) {
-	pre := prefix(key)
 	for level := int(t.height.Load()) - 1; level >= 0; level-- {
 		for {
 			after = t.next(before, level)
-			if after == 0 || !t.less(after, key, pre, seq) {
+			if after == 0 || !t.less(after, key, seq) {
 				break
 			}
 			before = after
@@ -234,18 +263,6 @@ func (t *Table) randomHeight() int {
 		h++
 	}
 	return h
-}
-
-// prefix is the key's first four bytes as a number that sorts as they do;
-// missing bytes count as zero, so equal prefixes say nothing and different
-// ones decide.
-func prefix(key []byte) uint32 {
-	if len(key) >= 4 {
-		return binary.BigEndian.Uint32(key)
-	}
-	var b [4]byte
-	copy(b[:], key)
-	return binary.BigEndian.Uint32(b[:])
 }
 
 func store64(w []atomic.Uint32, v uint64) {

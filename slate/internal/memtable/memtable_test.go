@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -127,7 +128,11 @@ func TestReadersBesideTheWriter(t *testing.T) {
 			}
 		})
 	}
-	for i := range 20_000 {
+	n := 20_000
+	if testing.Short() {
+		n = 5_000
+	}
+	for i := range n {
 		k := fmt.Appendf(nil, "%08d", (i*7919)%20_000)
 		tab.Add(&format.Row{Key: k, Value: k, Seq: uint64(i + 1)})
 	}
@@ -158,9 +163,13 @@ func TestGetBesideSmallerKeys(t *testing.T) {
 	last := []byte("z")
 	table.Add(&format.Row{Key: last, Kind: format.Value, Seq: 1})
 	done := make(chan struct{})
+	n := uint64(300_000)
+	if testing.Short() {
+		n = 50_000
+	}
 	go func() {
 		defer close(done)
-		for i := range uint64(300_000) {
+		for i := range n {
 			table.Add(&format.Row{Key: fmt.Appendf(nil, "k%08d", i), Kind: format.Value, Seq: i + 2})
 		}
 	}()
@@ -179,4 +188,52 @@ func TestGetBesideSmallerKeys(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// Batches, each in order, in any order among themselves, with keys longer than
+// a chunk of nodes: the shortcut from the row before leads to the same list.
+func TestSortedBatches(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tab := New(rapid.Uint64().Draw(rt, "seed"))
+		var want []format.Row
+		seq := uint64(0)
+		for range rapid.IntRange(1, 20).Draw(rt, "batches") {
+			seq++
+			batch := rapid.SliceOfNDistinct(rapid.Uint16Range(0, 300), 1, 40, rapid.ID).Draw(rt, "batch")
+			slices.Sort(batch)
+			for _, k := range batch {
+				key := fmt.Appendf(nil, "%05d", k)
+				if k%100 == 0 {
+					key = append(key, make([]byte, 60_000)...)
+				}
+				r := format.Row{Key: key, Value: key[:1+k%5], Seq: seq, HasExpire: k%2 == 0, ExpireTS: int64(k), HasCreate: k%3 == 0, CreateTS: -int64(seq)}
+				if !r.HasExpire {
+					r.ExpireTS = 0
+				}
+				if !r.HasCreate {
+					r.CreateTS = 0
+				}
+				tab.Add(&r)
+				want = append(want, r)
+			}
+		}
+		slices.SortFunc(want, func(a, b format.Row) int {
+			return cmp.Or(bytes.Compare(a.Key, b.Key), cmp.Compare(b.Seq, a.Seq))
+		})
+		for _, reverse := range []bool{false, true} {
+			it := tab.Iter(nil, nil, reverse)
+			for i := range want {
+				if reverse {
+					i = len(want) - 1 - i
+				}
+				r, err := it.Next(context.Background())
+				if err != nil || r == nil || !reflect.DeepEqual(*r, want[i]) {
+					rt.Fatalf("row %d, reverse %v: got %+v, want %+v", i, reverse, r, want[i])
+				}
+			}
+			if r, _ := it.Next(context.Background()); r != nil {
+				rt.Fatalf("one row too many: %+v", r)
+			}
+		}
+	})
 }
