@@ -79,7 +79,9 @@ func (db *DB) flushTable(ctx context.Context, f *frozen) error {
 func (db *DB) writeL0(ctx context.Context, f *frozen, minSeq uint64) ([]format.SST, error) {
 	it := merge.Retain(f.table.Iter(nil, nil, false), merge.Policy{MinSeq: minSeq, Tick: f.tick, Operator: db.opts.MergeOperator})
 	defer it.Close()
-	w := sst.NewWriter(db.opts.sst())
+	opts := db.opts.sst()
+	opts.Size = f.table.Size()
+	w := sst.NewWriter(opts)
 	for {
 		r, err := it.Next(ctx)
 		if err != nil {

@@ -108,7 +108,9 @@ func (j *Job) write(ctx context.Context, it merge.Iterator) ([]format.SST, error
 			if j.Advance != nil {
 				j.Advance(size)
 			}
-			w = sst.NewWriter(j.SST)
+			opts := j.SST
+			opts.Size = size // the next one is likely to be as large
+			w = sst.NewWriter(opts)
 		}
 		if r == nil {
 			return out, nil

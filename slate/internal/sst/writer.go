@@ -35,6 +35,10 @@ type WriterOptions struct {
 	MinFilterKeys int
 	// WAL: rows come in order of arrival; there is no filter and no statistics.
 	WAL bool
+	// Size is about how many bytes the rows will be before compression; memory
+	// for the object is taken at once. Default: it grows, which copies it some
+	// four times.
+	Size int64
 }
 
 // Writer builds one SST in memory. Its methods may not be called concurrently,
@@ -110,6 +114,12 @@ func (w *Writer) Add(r *format.Row) error {
 // begin notes what the first row decides. The separator before the first block
 // is its seq in a WAL SST, empty otherwise.
 func (w *Writer) begin(r *format.Row) {
+	const around = 1 << 10 // what a small object has beside its rows
+	size := w.opts.Size
+	if w.opts.Codec != format.None {
+		size /= 2
+	}
+	w.out = make([]byte, 0, size+around)
 	if w.opts.WAL {
 		w.first = binary.BigEndian.AppendUint64(nil, r.Seq)
 		w.sep = append(w.sep, w.first...)

@@ -360,7 +360,7 @@ func (l *Log) failLocked(err error) {
 
 // encode writes the buffer's rows as a WAL SST, in order of arrival.
 func encode(b *Buffer, opts sst.WriterOptions) ([]byte, error) {
-	opts.WAL = true
+	opts.WAL, opts.Size = true, b.bytes
 	w := sst.NewWriter(opts)
 	var row format.Row
 	for i, table := range b.tables {
