@@ -2,6 +2,7 @@ package slate
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -97,7 +98,12 @@ func (b *Batch) normalise(operator MergeOperator) error {
 	if len(b.ops) < 2 {
 		return nil
 	}
-	slices.SortStableFunc(b.ops, func(x, y op) int { return bytes.Compare(b.key(x), b.key(y)) })
+	slices.SortFunc(b.ops, func(x, y op) int {
+		if c := bytes.Compare(b.key(x), b.key(y)); c != 0 {
+			return c
+		}
+		return cmp.Compare(x.at, y.at) // in order of arrival
+	})
 	kept := b.ops[:0]
 	for from := 0; from < len(b.ops); {
 		end := from + 1

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
@@ -11,9 +12,10 @@ import (
 
 // steleStore is this project's engine on a local folder.
 type steleStore struct {
-	db     *slate.DB
-	bucket *faulty.Bucket // counts requests
-	write  slate.WriteOptions
+	db      *slate.DB
+	bucket  *faulty.Bucket // counts requests
+	write   slate.WriteOptions
+	batches sync.Pool // of *slate.Batch, as a program that writes much keeps them
 }
 
 func openStele(dir string, synced bool) (store, error) {
@@ -34,33 +36,32 @@ func openSlate(dir string, synced bool, opts slate.Options) (store, error) {
 	if err != nil {
 		return nil, errors.Join(err, counting.Close())
 	}
-	return &steleStore{db, counting, slate.WriteOptions{Volatile: !synced}}, nil
+	s := &steleStore{db: db, bucket: counting, write: slate.WriteOptions{Volatile: !synced}}
+	s.batches.New = func() any { return new(slate.Batch) }
+	return s, nil
 }
 
 func (s *steleStore) Load(batch []pair) error {
-	var b slate.Batch
+	b := s.batches.Get().(*slate.Batch)
 	for _, p := range batch {
 		b.Put(p.key, p.value)
 	}
-	_, err := s.db.Write(context.Background(), &b, s.write)
+	_, err := s.db.Write(context.Background(), b, s.write)
+	b.Reset()
+	s.batches.Put(b)
 	return err
 }
 
 func (s *steleStore) Flush() error { return s.db.FlushMemtable(context.Background()) }
 
-func (s *steleStore) Put(key, value []byte) error {
-	var b slate.Batch
-	b.Put(key, value)
-	_, err := s.db.Write(context.Background(), &b, s.write)
-	return err
-}
+func (s *steleStore) Put(key, value []byte) error { return s.Load([]pair{{key, value}}) }
 
 func (s *steleStore) Get(key, dst []byte) ([]byte, error) {
-	value, err := s.db.Get(context.Background(), key)
+	value, _, err := s.db.GetRow(context.Background(), key, dst, slate.ReadOptions{})
 	if errors.Is(err, slate.ErrNotFound) {
 		return nil, errMissing
 	}
-	return append(dst, value...), err
+	return value, err
 }
 
 func (s *steleStore) Scan(lower, upper []byte, fn func(key, value []byte) bool) error {
