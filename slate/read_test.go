@@ -318,10 +318,10 @@ func TestRowMetadata(t *testing.T) {
 		b := bucket.NewInMemBucket()
 		db := open(t, b, slate.Options{MergeOperator: slate.Concat, CompactL0: -1})
 		type meta struct {
-			value             string
-			seq               uint64
-			created, expires  time.Time
-			expired           bool
+			value            string
+			seq              uint64
+			created, expires time.Time
+			expired          bool
 		}
 		start := time.Now()
 		ms := func(n int) time.Time { return start.Add(time.Duration(n) * time.Millisecond) }

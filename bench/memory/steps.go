@@ -273,8 +273,11 @@ func (s *steps) miss(ctx context.Context, advance func()) error {
 	var key []byte
 	for i := range uint64(s.gets) {
 		key = rows.Missing(key[:0], s.order.At(i%s.rows))
-		if value, err := s.db.Get(ctx, key); !errors.Is(err, slate.ErrNotFound) {
-			return fmt.Errorf("key %q, which is missing, is %q, %v", key, value, err)
+		switch value, err := s.db.Get(ctx, key); {
+		case err == nil:
+			return fmt.Errorf("key %q, which was never put, has the value %q", key, value)
+		case !errors.Is(err, slate.ErrNotFound):
+			return fmt.Errorf("key %q, which was never put: %w", key, err)
 		}
 		advance()
 	}
@@ -298,8 +301,11 @@ func (s *steps) cold(ctx context.Context) error {
 		if err := r.Close(); err != nil {
 			return err
 		}
-		if err != nil || !rows.Check(value, j) {
-			return fmt.Errorf("row %d, read cold, is %q, %v", j, value, err)
+		if err != nil {
+			return fmt.Errorf("row %d, read cold: %w", j, err)
+		}
+		if !rows.Check(value, j) {
+			return fmt.Errorf("row %d, read cold, has the value %q", j, value)
 		}
 		opens, gets = plus(opens, opened.Since(before).Total()), plus(gets, done.Since(opened).Total())
 		openTime += ready.Sub(began)
