@@ -212,12 +212,19 @@ func (t *Table) mine(tx *Tx) error {
 	return nil
 }
 
+// keyInError is the most characters of a key that an error repeats.
+const keyInError = 100
+
 // failed says what was asked; of a nil error it makes nil.
 func (t *Table) failed(verb string, s *Schema, key tuple.Tuple, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s %s %s: %w", verb, t.name, s.FormatKey(key), err)
+	text := []rune(s.FormatKey(key))
+	if len(text) > keyInError {
+		text = append(text[:keyInError], '…')
+	}
+	return fmt.Errorf("%s %s %s: %w", verb, t.name, string(text), err)
 }
 
 // stored says that a record that is stored cannot be read.

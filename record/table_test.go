@@ -52,8 +52,8 @@ func id(i int64) tuple.Tuple { return tuple.Tuple{tuple.Int(i)} }
 
 func TestWriteErrors(t *testing.T) {
 	ctx := context.Background()
-	db, tables := newTables(t, userProto)
-	users := tables[0]
+	db, tables := newTables(t, userProto+"message Street { string pk = 1; }\n")
+	users, streets := tables[0], tables[1]
 	rec := func(json string) []byte { return user(t, users, "%s", json) }
 	update(t, db, func(tx *record.Tx) error {
 		return users.Insert(ctx, tx, rec(`{"id": 41, "email": "a@x"}`))
@@ -91,6 +91,10 @@ func TestWriteErrors(t *testing.T) {
 		{"value too large for an index", func(tx *record.Tx) error {
 			return users.Put(ctx, tx, user(t, users, `{"id": 7, "city": %q}`, strings.Repeat("x", 70000)))
 		}, kv.ErrInvalid, "put User 7: index city: its key has 70010 bytes, of at most 65535"},
+		{"key too large", func(tx *record.Tx) error {
+			_, err := streets.Get(ctx, tx, tuple.Tuple{tuple.String(strings.Repeat("ä", 40000))})
+			return err
+		}, kv.ErrInvalid, "get Street " + strings.Repeat("ä", 100) + "…: its key has 80007 bytes, of at most 65535"},
 		{"raw key of a row", func(tx *record.Tx) error { return tx.Put([]byte{1, 1, 2, 1, 5}, nil) },
 			kv.ErrInvalid, "belongs to a table"},
 		{"raw key of an entry", func(tx *record.Tx) error { return tx.Delete([]byte{1, 1, 3, 1, 5}) },
