@@ -85,6 +85,18 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 	  done; \
 	done
 
+.PHONY: damage
+damage: ## flip every byte of a small database, cut and exchange its objects; prints what stays undetectable
+	STELE_DAMAGE=all $(GO) test ./slate -count=1 -run 'Flipped|Mangled' -v
+
+# The fuzzer runs one worker, so that time is nearly processor time; what it took is printed.
+DECODERTIME ?= 10m
+.PHONY: fuzz-decoders
+fuzz-decoders: ## fuzz what reads bytes from the bucket, each decoder for DECODERTIME (default 10m): block, SST, log, manifest, compactions
+	@for f in format/FuzzBlock sst/FuzzSST sst/FuzzWAL format/FuzzManifest format/FuzzCompactions; do \
+	  echo "$$f"; time $(GO) test -run '^$$' -fuzz "^$${f#*/}\$$" -fuzztime $(DECODERTIME) -fuzzminimizetime 10x -parallel 1 ./slate/internal/$${f%/*}; \
+	done
+
 HISTORIES ?= 2000
 .PHONY: model
 model: ## HISTORIES (default 2000) random histories of the engine against a sorted map, and a tenth of them under each of its settings

@@ -270,6 +270,7 @@ func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVer
 // memtables.
 func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error {
 	limit := db.freezeSize()
+	var order wal.Order
 	for id := v.Value.ReplayAfterWAL + 1; id < fence; id++ {
 		rows, err := db.logAt.Read(ctx, id)
 		if errors.Is(err, bucket.ErrNotFound) {
@@ -277,6 +278,9 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 				return err
 			}
 			return &CorruptError{Object: db.logAt.Key(id), Offset: 0, Reason: "the object is missing from the log"}
+		}
+		if err == nil {
+			err = order.Next(db.logAt.Key(id), rows)
 		}
 		if err != nil {
 			return err

@@ -153,7 +153,8 @@ func describeSST(i *format.SSTInfo, version uint16) SSTInfo {
 
 // ReadSST describes the SST object of the database at path with this id, a
 // ULID in its text form, and calls each with its rows in key order; a nil each
-// reads none. The bytes of a row are valid during the call.
+// reads none. The bytes of a row are valid during the call. Whoever reads the
+// rows has every part of the object verified, filter and statistics included.
 func ReadSST(ctx context.Context, path string, b bucket.Bucket, id string, each func(RowInfo) error) (*SSTInfo, error) {
 	root := layout.NewRoot(path)
 	ulid, ok := layout.SSTID(id + ".sst")
@@ -171,9 +172,11 @@ func ReadSST(ctx context.Context, path string, b bucket.Bucket, id string, each 
 	if each == nil {
 		return &out, nil
 	}
-	it := sst.NewStore(b, nil, sst.StoreOptions{}).
-		Open(key, format.SST{ID: ulid, ViewID: ulid, Info: info, Version: version}).
-		Iter(sst.IterOptions{NoFill: true})
+	table := sst.NewStore(b, nil, sst.StoreOptions{}).Open(key, format.SST{ID: ulid, ViewID: ulid, Info: info, Version: version})
+	if err := table.Check(ctx); err != nil {
+		return nil, err
+	}
+	it := table.Iter(sst.IterOptions{NoFill: true})
 	defer it.Close()
 	for {
 		r, err := it.Next(ctx)

@@ -110,9 +110,11 @@ func get(ctx context.Context, src source, key, dst []byte, opts *ReadOptions) ([
 			found = false
 		}
 		if errors.Is(err, bucket.ErrNotFound) {
+			missing := err
 			if _, err = src.refresh(ctx, v); err == nil {
 				continue
 			}
+			err = naming(missing, err)
 		}
 		switch {
 		case err != nil:
@@ -170,12 +172,14 @@ func (c *Cursor) Next(ctx context.Context) bool {
 	for !c.done {
 		row, err := c.step(ctx)
 		if errors.Is(err, bucket.ErrNotFound) {
+			missing := err
 			if c.view, err = c.src.refresh(ctx, c.view); err == nil {
 				c.remember()
 				c.rest = c.left()
 				c.closeIter()
 				continue
 			}
+			err = naming(missing, err)
 		}
 		if err != nil || row == nil {
 			c.err, c.all = err, true
@@ -314,4 +318,15 @@ func scan(ctx context.Context, open func() (*Cursor, error)) iter.Seq2[KV, error
 			yield(KV{}, c.err)
 		}
 	}
+}
+
+// naming puts the name of the object that was missing into err, if err says
+// that the database is corrupt without it.
+func naming(missing, err error) error {
+	c, corrupt := errors.AsType[*CorruptError](err)
+	m, named := errors.AsType[*bucket.Error](missing)
+	if !corrupt || !named || m.Key == "" {
+		return err
+	}
+	return &CorruptError{Object: m.Key, Offset: c.Offset, Reason: c.Reason}
 }

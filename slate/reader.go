@@ -1,6 +1,7 @@
 package slate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -109,7 +110,7 @@ func (r *Reader) load(ctx context.Context, old uint64) (*view, error) {
 	}
 }
 
-// replay reads the log behind m into a memtable, up to its end or first gap.
+// replay reads the log behind m into a memtable.
 func (r *Reader) replay(ctx context.Context, m *format.Manifest) (*memtable.Table, error) {
 	if err := checkLog(ctx, m, r.opts.WALBucket, r.logAt); err != nil {
 		return nil, errors.Join(r.moved(ctx, m), err)
@@ -119,14 +120,15 @@ func (r *Reader) replay(ctx context.Context, m *format.Manifest) (*memtable.Tabl
 	if err != nil {
 		return nil, err
 	}
-	for i, id := range ids {
-		if id != m.ReplayAfterWAL+1+uint64(i) {
-			if i == 0 { // perhaps the log has moved on with a newer manifest
-				return mem, r.moved(ctx, m)
-			}
-			break
-		}
+	var order wal.Order
+	for id := m.ReplayAfterWAL + 1; len(ids) > 0 && id <= ids[len(ids)-1]; id++ {
 		rows, err := r.logAt.Read(ctx, id)
+		if errors.Is(err, bucket.ErrNotFound) { // perhaps the log has moved on with a newer manifest
+			err = cmp.Or(r.moved(ctx, m), error(&CorruptError{Object: r.logAt.Key(id), Reason: "the object is missing from the log"}))
+		}
+		if err == nil {
+			err = order.Next(r.logAt.Key(id), rows)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -53,7 +53,9 @@ func newTree(id uint64, m *format.Manifest, store *sst.Store, root layout.Root) 
 }
 
 func openTable(m *format.Manifest, s *format.SST, store *sst.Store, root layout.Root) table {
-	return table{Table: store.Open(sstKey(m, s.ID, root), *s), keys: s.Range()}
+	t := store.Open(sstKey(m, s.ID, root), *s)
+	t.MaxSeq = m.LastL0Seq
+	return table{Table: t, keys: s.Range()}
 }
 
 // sstKey names the object of an SST: in this database, or in the one that the

@@ -291,6 +291,20 @@ func parseRowV1(rows []byte, pos int, first, key []byte, r *Row) (int, error) {
 	return pos + int(size), nil
 }
 
+// FirstKey returns the key of the first row, which aliases the block.
+func (b *Block) FirstKey() ([]byte, error) { return b.restartKey(0) }
+
+// LastKey returns the key of the last row.
+func (b *Block) LastKey() ([]byte, error) {
+	var it BlockIter
+	if err := it.Last(b); err != nil {
+		return nil, err
+	}
+	var r Row
+	_, err := it.Prev(&r)
+	return r.Key, err
+}
+
 // Size returns the bytes that the block holds in memory.
 func (b *Block) Size() int { return len(b.rows) + 4*len(b.restarts) + 96 }
 

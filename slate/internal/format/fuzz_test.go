@@ -3,10 +3,18 @@ package format
 import (
 	"bytes"
 	"testing"
+
+	"github.com/stele-db/stele/internal/testkit"
 )
 
 // Decoders answer any bytes with a value or an error. Where they give a value,
 // it encodes and decodes to the same again.
+
+// frugally runs a decoder of n bytes, which may allocate a multiple of them only.
+func frugally(t *testing.T, n int, decode func()) {
+	t.Helper()
+	testkit.Frugal(t, uint64(1<<20+200*n), "decoding", decode)
+}
 
 // fuzzLimit bounds decompression under the fuzzer, which would find a bomb.
 const fuzzLimit = 1 << 20
@@ -23,7 +31,7 @@ func FuzzBlock(f *testing.F) {
 		if v2 {
 			version = SSTVersion2
 		}
-		_ = walkBlock(raw, version)
+		frugally(t, len(raw), func() { _ = walkBlock(raw, version) })
 	})
 }
 
@@ -114,7 +122,9 @@ func FuzzManifest(f *testing.F) {
 	f.Add(manifestV2([]SST{b}, nil, nil, []Segment{{Prefix: []byte("a"), L0: []SST{b}}}, "x"))
 	eachFixture(f, "4.manifest", func(_ string, data []byte) { f.Add(data) })
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := DecodeManifest(data)
+		var m *Manifest
+		var err error
+		frugally(t, len(data), func() { m, err = DecodeManifest(data) })
 		if err != nil || m.Segmented() {
 			return
 		}
@@ -132,7 +142,9 @@ func FuzzCompactions(f *testing.F) {
 	eachFixture(f, "3.compactions", func(_ string, data []byte) { f.Add(data) })
 	f.Add(EncodeCompactions(&Compactions{Recent: []Compaction{{ID: id(1), Runs: []uint32{3, 1}, Output: []SST{sstOf(1, "a", "b")}}}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := DecodeCompactions(data)
+		var c *Compactions
+		var err error
+		frugally(t, len(data), func() { c, err = DecodeCompactions(data) })
 		if err != nil {
 			return
 		}

@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // A manifest file of version 1:
@@ -376,8 +377,18 @@ func (m *Manifest) CheckID(id uint64) error {
 	return nil
 }
 
+// maxCount bounds what counts up from 0 by one: a billion a second take a
+// century to get there.
+const maxCount = 1 << 62
+
 // check returns what the manifest contradicts, empty if nothing.
 func (m *Manifest) check() string {
+	switch {
+	case max(m.WriterEpoch, m.CompactorEpoch, m.WALLastSeen, m.LastL0Seq, m.RecentSnapshotMinSeq) > maxCount:
+		return "an epoch, log id or seq that nobody can have reached"
+	case m.ReplayAfterWAL > m.WALLastSeen:
+		return fmt.Sprintf("log is contained up to %d, and was seen up to %d", m.ReplayAfterWAL, m.WALLastSeen)
+	}
 	seen := map[ULID]*SST{}
 	trees := append([]Segment{{L0: m.L0, Runs: m.Runs}}, m.Segments...)
 	rows := false
@@ -392,10 +403,10 @@ func (m *Manifest) check() string {
 		if fault := checkTree(t.L0, t.Runs, seen); fault != "" {
 			return fault
 		}
-		rows = rows || len(t.L0) > 0
+		rows = rows || len(t.L0) > 0 || slices.ContainsFunc(t.Runs, func(r SortedRun) bool { return len(r.SSTs) > 0 })
 	}
 	if rows && m.LastL0Seq == 0 {
-		return "there are L0s, but the last seq in them is 0"
+		return "there are SSTs, but the last seq in them is 0"
 	}
 	ids := map[UUID]bool{}
 	for i := range m.Checkpoints {
@@ -404,8 +415,12 @@ func (m *Manifest) check() string {
 		}
 		ids[m.Checkpoints[i].ID] = true
 	}
-	if _, err := DecodeTracker(m.SequenceTracker); err != nil {
+	tracker, err := DecodeTracker(m.SequenceTracker)
+	if err != nil {
 		return "sequence tracker: " + err.Error()
+	}
+	if n := tracker.Len(); n > 0 && tracker.seqs[n-1] > m.LastL0Seq {
+		return fmt.Sprintf("sequence tracker knows seq %d, the last one in an SST is %d", tracker.seqs[n-1], m.LastL0Seq)
 	}
 	return ""
 }

@@ -100,8 +100,9 @@ func TestManifestRoundTrip(t *testing.T) {
 
 func TestManifestRoundTripRandom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &Manifest{FromVersion: 1, Initialized: rapid.Bool().Draw(t, "initialized"), WriterEpoch: rapid.Uint64().Draw(t, "writer"),
-			ReplayAfterWAL: rapid.Uint64().Draw(t, "replay"), LastL0ClockTick: rapid.Int64().Draw(t, "tick"), LastL0Seq: rapid.Uint64Min(1).Draw(t, "seq")}
+		m := &Manifest{FromVersion: 1, Initialized: rapid.Bool().Draw(t, "initialized"), WriterEpoch: rapid.Uint64Max(maxCount).Draw(t, "writer"),
+			WALLastSeen: rapid.Uint64Max(maxCount).Draw(t, "seen"), LastL0ClockTick: rapid.Int64().Draw(t, "tick"), LastL0Seq: rapid.Uint64Range(1, maxCount).Draw(t, "seq")}
+		m.ReplayAfterWAL = rapid.Uint64Max(m.WALLastSeen).Draw(t, "replay")
 		n := byte(0)
 		sst := func() SST {
 			n++

@@ -141,6 +141,9 @@ func ReadWAL(data []byte) ([]format.Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := f.Stats(); err != nil { // old fences have some, of nothing
+		return nil, err
+	}
 	var rows []format.Row
 	for i := range f.Index.Len() {
 		if rows, err = f.Rows(i, rows); err != nil {

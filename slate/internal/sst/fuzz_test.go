@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/stele-db/stele/internal/testkit"
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/format"
 )
@@ -30,11 +31,56 @@ func FuzzSST(f *testing.F) {
 	f.Add(v1, uint32(100))
 	f.Add(EncodeFence(), uint32(0))
 	f.Fuzz(func(t *testing.T, data []byte, flip uint32) {
-		readEverything(t, data)
-		if bad := reseal(data, flip); bad != nil {
-			readEverything(t, bad)
+		for _, d := range [][]byte{data, reseal(data, flip)} {
+			if d != nil {
+				testkit.Frugal(t, uint64(32<<20+2000*len(d)), "reading an SST", func() { readEverything(t, d) })
+			}
 		}
 	})
+}
+
+// FuzzWAL hands any bytes to the replay of the log, with all checksums made
+// right too.
+func FuzzWAL(f *testing.F) {
+	for _, codec := range []format.Codec{format.None, format.Zstd} {
+		for _, opts := range []WriterOptions{{WAL: true, Codec: codec}, {WAL: true, Codec: codec, BlockSize: 64}} {
+			w := NewWriter(opts)
+			for _, r := range sequence(40) {
+				if err := w.Add(&r); err != nil {
+					f.Fatal(err)
+				}
+			}
+			data, _, err := w.Finish()
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data, uint32(3))
+		}
+	}
+	f.Add(EncodeFence(), uint32(0))
+	f.Add([]byte{}, uint32(0))
+	f.Fuzz(func(t *testing.T, data []byte, flip uint32) {
+		for _, d := range [][]byte{data, reseal(data, flip)} {
+			testkit.Frugal(t, uint64(32<<20+2000*len(d)), "reading a log object", func() {
+				rows, err := ReadWAL(d)
+				if err != nil {
+					return
+				}
+				n := 0
+				for i := range rows {
+					n += len(rows[i].Value)
+				}
+				if n > len(d) && d != nil && !compressed(d) {
+					t.Errorf("values of %d bytes from %d", n, len(d))
+				}
+			})
+		}
+	})
+}
+
+func compressed(data []byte) bool {
+	f, err := Parse(data)
+	return err == nil && f.Info.Codec != format.None
 }
 
 // readEverything reads an object as a WAL, and through a table.

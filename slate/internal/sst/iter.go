@@ -186,6 +186,9 @@ func (it *Iter) step(ctx context.Context) (*format.Row, error) {
 			if err != nil {
 				return nil, it.t.fail(it.index.Offset(it.at), err)
 			}
+			if ok && !it.t.possible(it.row.Seq) {
+				return nil, it.t.impossible(it.row.Seq, it.index.Offset(it.at))
+			}
 			if ok {
 				return it.inside(), nil
 			}

@@ -1,7 +1,10 @@
 package sst
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/stele-db/stele/slate/internal/format"
@@ -16,6 +19,10 @@ type Table struct {
 	object  string
 	sst     format.SST
 	visible format.KeyRange // keys that the SST may hold and show
+
+	// MaxSeq is the highest seq that a row may have, 0 if any: who names the SST
+	// knows. It is set before the table is used.
+	MaxSeq uint64
 
 	index  atomic.Pointer[format.Index] // only without a cache
 	filter atomic.Pointer[format.Bloom]
@@ -75,10 +82,19 @@ func (t *Table) Get(ctx context.Context, l *Lookup, dst *format.Row) (bool, erro
 			return false, t.fail(index.Offset(i), err)
 		}
 		if found || !more {
+			if found && !t.possible(dst.Seq) {
+				return false, t.impossible(dst.Seq, index.Offset(i))
+			}
 			return found, nil
 		}
 	}
 	return false, nil
+}
+
+func (t *Table) possible(seq uint64) bool { return t.MaxSeq == 0 || seq <= t.MaxSeq }
+
+func (t *Table) impossible(seq, offset uint64) error {
+	return t.fail(offset, &format.DecodeError{Reason: fmt.Sprintf("row of seq %d, the manifest knows none above %d", seq, t.MaxSeq)})
 }
 
 // block returns block i from the cache, or fetches it together with those
@@ -152,10 +168,30 @@ func (t *Table) decodeBlock(index *format.Index, i int, part []byte, own bool) (
 		raw = append(make([]byte, 0, len(raw)), raw...)
 	}
 	b, err := format.DecodeBlock(raw, t.sst.Version)
+	if err == nil {
+		err = t.checkBounds(b, i, index.Len())
+	}
 	if err != nil {
 		return nil, t.fail(index.Offset(i), err)
 	}
 	return b, nil
+}
+
+// checkBounds compares the first and the last key of the SST with what the
+// manifest says they are, which lies under no checksum.
+func (t *Table) checkBounds(b *format.Block, i, blocks int) error {
+	info := &t.sst.Info
+	if i == 0 {
+		if key, err := b.FirstKey(); err != nil || !bytes.Equal(key, info.FirstKey) {
+			return cmp.Or(err, error(&format.DecodeError{Reason: fmt.Sprintf("first key is %q, expected %q", key, info.FirstKey)}))
+		}
+	}
+	if i == blocks-1 && info.HasLast {
+		if key, err := b.LastKey(); err != nil || !bytes.Equal(key, info.LastKey) {
+			return cmp.Or(err, error(&format.DecodeError{Reason: fmt.Sprintf("last key is %q, expected %q", key, info.LastKey)}))
+		}
+	}
+	return nil
 }
 
 // cachedIndex returns the index if no request is needed for it, else nil.
@@ -303,6 +339,32 @@ func (t *Table) readFilter(ctx context.Context) (*format.Bloom, error) {
 		return nil, err
 	}
 	return v.(*format.Bloom), nil
+}
+
+// Check reads the parts that reading rows does not need, filter and statistics,
+// and returns what is wrong with them.
+func (t *Table) Check(ctx context.Context) error {
+	info := &t.sst.Info
+	if info.FilterLen > 0 {
+		if _, err := t.readFilter(ctx); err != nil {
+			return err
+		}
+	}
+	if info.StatsLen == 0 {
+		return nil
+	}
+	data, err := t.store.read(ctx, t.object, info.StatsOffset, info.StatsLen)
+	if err != nil {
+		return err
+	}
+	raw, err := format.Unseal(data, info.Codec)
+	if err == nil {
+		_, err = format.DecodeStats(raw)
+	}
+	if err != nil {
+		return t.fail(info.StatsOffset, err)
+	}
+	return nil
 }
 
 // decodeIndex decodes the index and keeps it.

@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/format"
@@ -49,4 +51,30 @@ func (p Place) Read(ctx context.Context, id uint64) ([]format.Row, error) {
 		return nil, format.InObject(key, 0, err)
 	}
 	return rows, nil
+}
+
+// Order checks that the rows of a log come in the order in which they were
+// written: by seq, and the rows of one batch by key. Objects that were exchanged
+// or copied show by it, and by nothing else. The zero Order is ready for the
+// first object.
+type Order struct {
+	seq uint64
+	key []byte
+}
+
+// Next takes the rows of the next object, whose name is for the error, which
+// matches format.ErrCorrupt.
+func (o *Order) Next(object string, rows []format.Row) error {
+	for i := range rows {
+		r := &rows[i]
+		if r.Seq < o.seq || i == 0 && r.Seq == o.seq && bytes.Compare(r.Key, o.key) <= 0 {
+			return &format.ObjectError{Object: object,
+				Reason: fmt.Sprintf("row of seq %d and key %q comes after seq %d and key %q in the log", r.Seq, r.Key, o.seq, o.key)}
+		}
+		o.seq = r.Seq
+	}
+	if n := len(rows); n > 0 {
+		o.key = rows[n-1].Key
+	}
+	return nil
 }

@@ -1,0 +1,3 @@
+// Package testkit is what the tests of several packages share. Nothing but
+// tests imports it.
+package testkit
