@@ -5,11 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/compact"
 	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/layout"
+	"github.com/stele-db/stele/slate/internal/manifest"
 	"github.com/stele-db/stele/slate/internal/merge"
 )
 
@@ -17,74 +20,307 @@ import (
 // SlateDB without a compactor stops flushing.
 const l0AfterClose = 4
 
+// closingSources is how many L0 SSTs a compaction takes that makes room for
+// Close.
+const closingSources = 8
+
 // compactRetry is how long the compactor rests after a failure.
 const compactRetry = 10 * time.Second
+
+// fullApart: a full compaction makes a run of L0 first if all runs are more
+// than so many times as large, so that L0 is free for flushes while they are
+// merged.
+const fullApart = 4
 
 // errDeposed: another compactor raised the compactor epoch.
 var errDeposed = errors.New("another compactor has taken over")
 
-// Compact moves everything written so far to L0 and merges all L0 SSTs and
-// sorted runs into one run, leaving out what no snapshot can see. It returns
-// when the result is published.
-func (db *DB) Compact(ctx context.Context) error {
-	if err := db.FlushMemtable(ctx); err != nil {
-		return err
+// compactHost is the database that a compactor works for: the writer in this
+// process, or one in another.
+type compactHost interface {
+	// newest is the newest manifest that is known.
+	newest() manifestVersion
+	// reload makes the latest manifest known.
+	reload(ctx context.Context) error
+	// publishEdit runs edit on the latest manifest and publishes the result. The
+	// edit may be run again on a manifest that has its result already.
+	publishEdit(ctx context.Context, edit manifestEdit) error
+	// keepSeq is the lowest seq at which anybody reads, or will read, what m
+	// names.
+	keepSeq(m *format.Manifest) uint64
+	// deposed is told that another compactor works for the database now. Its
+	// error ends ours.
+	deposed() error
+}
+
+// compactor plans compactions and carries them out. One goroutine (run) decides
+// and starts jobs; each job is a goroutine of its own.
+type compactor struct {
+	opts        *Options
+	bucket      bucket.Bucket
+	root        layout.Root
+	compactions *manifest.Store[format.Compactions]
+	ids         *idSource
+	host        compactHost
+	rate        *compact.Rate
+	slots       chan struct{} // taken by each range that is worked on
+	lower       chan struct{} // before that, by ranges of jobs without L0
+	telling     sync.Mutex    // held while Each is called
+
+	seen  uint64 // compactor epoch when we came; a higher one that is not ours is another's
+	tried uint64 // highest epoch that we have tried to publish
+
+	recording chan struct{} // held by who writes the compactions file
+
+	mu      sync.Mutex
+	epoch   uint64 // ours, 0 before the first compaction
+	deposed bool
+	file    compactionsVersion
+	known   map[format.ULID]bool // compactions that are ours to finish
+	totals  CompactionWork
+
+	// The rest belongs to the goroutine of run.
+	left     []format.Compaction // of compactors before, not started yet
+	jobs     []*compactJob
+	results  chan jobResult
+	requests []chan error // of full compactions that have not begun
+	full     *fullCompaction
+	resting  <-chan time.Time // after a failure; nil: awake
+	wakeUp   func()
+}
+
+// compactJob is a compaction that is under way.
+type compactJob struct {
+	manifest *format.Manifest
+	plan     compact.Plan
+	spec     compact.Spec
+	entry    format.Compaction // as recorded before it was started
+	resumed  bool
+	full     bool
+	cancel   context.CancelFunc
+}
+
+type jobResult struct {
+	job *compactJob
+	err error
+}
+
+// fullCompaction is a compaction of everything, in one step or in two: L0, then
+// all runs.
+type fullCompaction struct {
+	requests []chan error
+	running  bool
+	runsOnly bool // L0 is done
+}
+
+// CompactionWork counts what the compactions of one compactor have done.
+type CompactionWork struct {
+	Jobs    int64 `json:"jobs"`         // that ended well
+	Moved   int64 `json:"moved"`        // of those, the ones that rewrote nothing
+	Read    int64 `json:"bytesRead"`    // bytes of SSTs
+	Written int64 `json:"bytesWritten"` // bytes of SSTs
+}
+
+func newCompactor(root layout.Root, b bucket.Bucket, opts *Options, ids *idSource, host compactHost) *compactor {
+	c := &compactor{
+		opts: opts, bucket: b, root: root, ids: ids, host: host,
+		compactions: manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Compactions),
+		rate:        compact.NewRate(opts.Clock, opts.Compaction.BytesPerSecond),
+		slots:       make(chan struct{}, opts.Compaction.Workers),
+		lower:       make(chan struct{}, max(1, opts.Compaction.Workers-1)),
+		recording:   make(chan struct{}, 1),
+		known:       map[format.ULID]bool{},
+		results:     make(chan jobResult),
 	}
-	done := make(chan error, 1)
-	db.mu.Lock()
-	if db.state.closing {
-		db.mu.Unlock()
-		return ErrClosed
-	}
-	db.state.requests = append(db.state.requests, done)
-	db.mu.Unlock()
-	wake(db.compactWake)
-	select {
-	case err := <-done:
-		return err
-	case <-db.dead:
-		return db.failure()
-	case <-ctx.Done():
-		return ctx.Err()
+	return c
+}
+
+func (c *compactor) work() CompactionWork {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.totals
+}
+
+// compactOrders is what run is to do at a moment.
+type compactOrders struct {
+	requests []chan error    // full compactions, since the last time
+	auto     bool            // compact as the scheduler says
+	closing  bool            // leave few L0 SSTs, then end
+	flushing bool            // more L0 SSTs are on their way
+	dead     bool            // end at once
+	changed  <-chan struct{} // orders or tree may have changed
+	wake     <-chan struct{}
+	poll     <-chan time.Time // the manifest may have changed
+}
+
+// run compacts by the orders until they end, the context does, or an error that
+// says that nothing can be published any more. When it returns, no job is under
+// way.
+func (c *compactor) run(ctx context.Context, orders func() compactOrders) error {
+	defer c.stop()
+	for {
+		o := orders()
+		c.requests = append(c.requests, o.requests...)
+		if o.dead || ctx.Err() != nil {
+			return nil
+		}
+		err := c.begin(ctx, o)
+		if errors.Is(err, errDone) {
+			return nil
+		}
+		if err != nil {
+			if err := c.failed(ctx, o, err); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case r := <-c.results:
+			if err := c.ended(ctx, o, r); err != nil {
+				return err
+			}
+		case <-c.resting:
+			c.awake()
+		case <-o.poll:
+			if err := c.host.reload(ctx); err != nil && ctx.Err() == nil {
+				if err := c.failed(ctx, o, err); err != nil {
+					return err
+				}
+			}
+		case <-o.changed:
+		case <-o.wake:
+		case <-ctx.Done():
+		}
 	}
 }
 
-// compactLoop compacts when L0 has grown or somebody asks, until the database
-// closes.
-func (db *DB) compactLoop() {
-	for {
-		db.mu.Lock()
-		requests := db.state.requests
-		db.state.requests = nil
-		l0 := len(db.state.version.Value.L0)
-		closing, flushing := db.state.closing, len(db.state.frozen) > 0
-		dead, deposed := db.state.err != nil, db.state.deposed
-		changed := db.state.changed
-		db.mu.Unlock()
+// errDone: the orders are carried out.
+var errDone = errors.New("done")
 
-		due := len(requests) > 0
-		if db.opts.CompactL0 > 0 && !deposed {
-			due = due || !closing && l0 >= db.opts.CompactL0 || closing && (l0 > l0AfterClose || l0 >= db.opts.MaxL0 && flushing)
+// begin starts what is due.
+func (c *compactor) begin(ctx context.Context, o compactOrders) error {
+	if c.overtaken() && !c.isDeposed() {
+		return errDeposed
+	}
+	if o.closing {
+		return c.beginClosing(ctx, o)
+	}
+	if c.full == nil && len(c.requests) > 0 {
+		c.full, c.requests = &fullCompaction{requests: c.requests}, nil
+	}
+	if c.full != nil && !c.full.running {
+		if len(c.jobs) > 0 {
+			return nil // they end first
 		}
-		switch {
-		case dead:
-			answer(requests, ErrClosed)
-			return
-		case due:
-			err := db.compactAll(db.ctx)
-			answer(requests, err)
-			if err != nil && !db.rest(err) {
-				return
-			}
-		case closing && !flushing:
-			return
-		default:
-			select {
-			case <-db.compactWake:
-			case <-changed:
-			case <-db.dead:
-			}
+		if started, err := c.beginFull(ctx); started || err != nil {
+			return err
 		}
+	}
+	if !o.auto || c.resting != nil || c.isDeposed() {
+		return nil
+	}
+	plans := c.opts.Compaction.Scheduler.Propose(c.tree())
+	if len(plans) > 0 && !c.hasClaimed() {
+		if err := c.claim(ctx, false, anyPlan); err != nil {
+			return err
+		}
+		plans = c.opts.Compaction.Scheduler.Propose(c.tree()) // there may be something to resume
+	}
+	c.resume(ctx)
+	return c.startAll(ctx, plans)
+}
+
+// beginClosing ends what may as well be resumed by the next writer, and makes
+// room in L0. Compactions of L0 go on while there is too much in it.
+func (c *compactor) beginClosing(ctx context.Context, o compactOrders) error {
+	answer(c.requests, ErrClosed)
+	c.requests = nil
+	l0 := false
+	for _, j := range c.jobs {
+		if j.plan.L0 == 0 {
+			j.cancel()
+		}
+		l0 = l0 || j.plan.L0 > 0
+	}
+	tree := c.tree()
+	switch {
+	case o.flushing:
+		return nil
+	case len(tree.L0) <= l0AfterClose || !o.auto || c.isDeposed() || c.resting != nil:
+		return errDone
+	case l0:
+		return nil
+	}
+	if err := c.claim(ctx, false, anyPlan); err != nil {
+		return err
+	}
+	tree = c.tree()
+	if slices.ContainsFunc(tree.Active, func(p compact.Plan) bool { return p.L0 > 0 }) {
+		c.resume(ctx)
+		return nil
+	}
+	return c.startAll(ctx, []compact.Plan{{L0: min(len(tree.L0), closingSources), Destination: tree.NextRun()}})
+}
+
+// beginFull starts the next step of a full compaction, and reports whether
+// there was one.
+func (c *compactor) beginFull(ctx context.Context) (bool, error) {
+	if !c.hasClaimed() || c.isDeposed() { // on request we take over again
+		c.forget()
+		next := c.nextFull(compact.Shape(c.host.newest().Value))
+		if err := c.claim(ctx, true, func(p compact.Plan) bool { return samePlan(p, next) }); err != nil {
+			return false, err
+		}
+	}
+	m := c.host.newest().Value
+	tree := compact.Shape(m)
+	p := c.nextFull(tree)
+	if p.L0 == 0 && len(p.Runs) <= 1 {
+		c.endFull(nil)
+		return false, nil
+	}
+	var entry format.Compaction
+	for _, e := range c.left {
+		if plan, ok := c.resumable(m, tree, &e); ok && samePlan(plan, p) {
+			entry = e
+		}
+		c.setKnown(e.ID, false)
+	}
+	c.left = nil
+	c.full.running = true
+	return true, c.start(ctx, m, p, entry, true)
+}
+
+// nextFull is the next step of a full compaction.
+func (c *compactor) nextFull(tree compact.Tree) compact.Plan {
+	p := compact.Full(tree)
+	if c.full.runsOnly {
+		p.L0 = 0
+		return p
+	}
+	var l0, runs uint64
+	for _, size := range tree.L0 {
+		l0 += size
+	}
+	for _, r := range tree.Runs {
+		runs += r.Bytes
+	}
+	if p.L0 > 0 && runs > fullApart*l0 {
+		return compact.Plan{L0: p.L0, Destination: tree.NextRun()}
+	}
+	return p
+}
+
+func anyPlan(compact.Plan) bool { return true }
+
+func samePlan(a, b compact.Plan) bool {
+	return a.L0 == b.L0 && a.Destination == b.Destination && slices.Equal(a.Runs, b.Runs)
+}
+
+func (c *compactor) endFull(err error) {
+	if c.full != nil {
+		answer(c.full.requests, err)
+		c.full = nil
 	}
 }
 
@@ -94,225 +330,383 @@ func answer(requests []chan error, err error) {
 	}
 }
 
-// rest decides what a failed compaction means: fenced ends the database,
-// another compactor ends ours, anything else is tried again after a while. It
-// reports whether the loop goes on.
-func (db *DB) rest(err error) bool {
+// tree is what the scheduler sees: what is left to resume counts as under way.
+func (c *compactor) tree() compact.Tree {
+	m := c.host.newest().Value
+	tree := compact.Shape(m)
+	for _, j := range c.jobs {
+		tree.Active = append(tree.Active, j.plan)
+	}
+	for i := range c.left {
+		if p, ok := c.resumable(m, tree, &c.left[i]); ok {
+			tree.Active = append(tree.Active, p)
+		}
+	}
+	return tree
+}
+
+// room reports whether one more job may be started.
+func (c *compactor) room(p compact.Plan) bool {
+	limit := c.opts.Compaction.MaxJobs
+	if len(c.jobs) >= limit {
+		return false
+	}
+	without := 0
+	for _, j := range c.jobs {
+		if j.plan.L0 == 0 {
+			without++
+		}
+	}
+	return p.L0 > 0 || without < max(1, limit-1)
+}
+
+// resume starts what compactors before have left. What cannot be resumed any
+// more is forgotten, and so dropped from the compactions file with the next
+// entry.
+func (c *compactor) resume(ctx context.Context) {
+	m := c.host.newest().Value
+	var wait []format.Compaction
+	for _, e := range c.left {
+		tree := compact.Shape(m)
+		for _, j := range c.jobs {
+			tree.Active = append(tree.Active, j.plan)
+		}
+		p, ok := c.resumable(m, tree, &e)
+		switch {
+		case !ok:
+			c.setKnown(e.ID, false)
+		case !c.room(p):
+			wait = append(wait, e)
+		default:
+			_ = c.start(ctx, m, p, e, false) // fails for a new id only
+		}
+	}
+	c.left = wait
+}
+
+// startAll starts the plans that there is room for.
+func (c *compactor) startAll(ctx context.Context, plans []compact.Plan) error {
+	tree := c.tree()
+	for _, p := range plans {
+		if err := p.Check(tree); err != nil {
+			c.opts.Logger.Warn("compaction refused", slog.Any("error", err))
+			continue
+		}
+		if !c.room(p) {
+			continue
+		}
+		if err := c.start(ctx, c.host.newest().Value, p, format.Compaction{}, false); err != nil {
+			return err
+		}
+		tree.Active = append(tree.Active, p)
+	}
+	return nil
+}
+
+// start begins a job, or takes up the one that entry describes.
+func (c *compactor) start(ctx context.Context, m *format.Manifest, p compact.Plan, entry format.Compaction, full bool) error {
+	j := &compactJob{manifest: m, plan: p, spec: p.Spec(m), full: full}
+	var none format.ULID
+	if j.resumed = entry.ID != none; j.resumed {
+		c.ids.after(entry.ID) // garbage collection takes what is older for no part of it
+	} else {
+		id, err := c.ids.ulid()
+		if err != nil {
+			return err
+		}
+		entry = format.Compaction{ID: id}
+	}
+	entry.Status, entry.L0, entry.Runs, entry.Destination = format.CompactionRunning, j.spec.L0, j.spec.Runs, j.spec.Destination
+	j.entry = entry
+	c.setKnown(entry.ID, true)
+	c.jobs = append(c.jobs, j)
+	jobCtx, cancel := context.WithCancel(ctx)
+	j.cancel = cancel
+	go func() {
+		err := c.carryOut(jobCtx, j)
+		cancel()
+		c.results <- jobResult{j, err}
+	}()
+	return nil
+}
+
+// ended takes note of a job's end.
+func (c *compactor) ended(ctx context.Context, o compactOrders, r jobResult) error {
+	c.jobs = slices.DeleteFunc(c.jobs, func(j *compactJob) bool { return j == r.job })
+	c.setKnown(r.job.entry.ID, false)
+	if r.job.full && c.full != nil {
+		c.full.running = false
+		switch {
+		case r.err != nil && o.closing:
+			c.endFull(ErrClosed)
+		case r.err != nil:
+			c.endFull(r.err)
+		case len(r.job.plan.Runs) > 0 || c.full.runsOnly:
+			c.endFull(nil)
+		default:
+			c.full.runsOnly = true // nextFull goes on, if there are runs to merge
+		}
+	}
+	if r.err != nil {
+		return c.failed(ctx, o, r.err)
+	}
+	return nil
+}
+
+// failed decides what an error means: one that says that this process is
+// fenced, or cannot know whether it is, ends everything; another compactor ends
+// ours; anything else is tried again after a while.
+func (c *compactor) failed(ctx context.Context, o compactOrders, err error) error {
+	if c.full != nil && !c.full.running {
+		c.endFull(err)
+	}
 	switch {
 	case errors.Is(err, ErrFenced), errors.Is(err, ErrUnknownOutcome):
-		db.fail(err)
-		return false
+		return err
 	case errors.Is(err, errDeposed):
-		db.mu.Lock()
-		db.state.deposed = true
-		db.broadcastLocked() // a flush that waits for this compactor waits for the other from now on
-		db.mu.Unlock()
-		db.opts.Logger.Info("compactor stops", slog.Any("reason", err))
-		return true
+		c.depose()
+		return c.host.deposed()
 	case errors.Is(err, context.Canceled):
-		return true
+		return nil
 	}
-	db.opts.Logger.Warn("compaction failed", slog.Any("error", err))
-	timer, stop := db.opts.Clock.After(compactRetry)
-	defer stop()
-	for {
-		db.mu.Lock()
-		closing, changed := db.state.closing, db.state.changed
-		db.mu.Unlock()
-		if closing {
-			return false // the database is whole; the next writer compacts
-		}
-		select {
-		case <-timer:
-			return true
-		case <-db.dead:
-			return true
-		case <-changed:
-		}
+	c.opts.Logger.Warn("compaction failed", slog.Any("error", err))
+	if c.resting == nil {
+		c.resting, c.wakeUp = c.opts.Clock.After(compactRetry)
+	}
+	return nil
+}
+
+func (c *compactor) awake() {
+	if c.resting != nil {
+		c.wakeUp()
+		c.resting = nil
 	}
 }
 
-// compactAll merges everything there is into one run, by SlateDB's steps: the
-// job is recorded, run, committed behind a checkpoint that protects running
-// readers, and recorded as completed.
-func (db *DB) compactAll(ctx context.Context) error {
-	if err := db.claimCompactor(ctx); err != nil {
-		return err
+// depose stops all jobs: another compactor does the work from now on.
+func (c *compactor) depose() {
+	c.mu.Lock()
+	c.deposed = true
+	c.mu.Unlock()
+	c.left = nil
+	for _, j := range c.jobs {
+		j.cancel()
 	}
-	db.mu.Lock()
-	m := db.state.version.Value
-	db.mu.Unlock()
-	spec := compact.Full(m)
-	if spec.Empty() || len(spec.L0) == 0 && len(spec.Runs) == 1 {
-		return nil // one run already
-	}
-	id, err := db.ids.ulid()
-	if err != nil {
-		return err
-	}
-	entry := format.Compaction{ID: id, Status: format.CompactionRunning, L0: spec.L0, Runs: spec.Runs, Destination: spec.Destination}
-	if err := db.record(ctx, entry); err != nil {
-		return err
-	}
-	job := compact.Job{
-		Bucket: db.bucket, Root: db.root, Tables: scanTables{db, m},
-		SST: db.opts.sst(), MaxSST: db.opts.MaxSSTBytes, NewID: db.ids.ulid,
-		MinSeq: db.pinned(m.RecentSnapshotMinSeq), Operator: db.opts.MergeOperator,
-	}
-	out, err := job.Run(ctx, m, spec)
-	if err != nil {
-		entry.Status = format.CompactionFailed
-		return errors.Join(err, db.record(ctx, entry))
-	}
-	if err := db.commit(ctx, spec, out); err != nil {
-		return err
-	}
-	entry.Status, entry.Output = format.CompactionCompleted, out
-	return db.record(ctx, entry)
+	c.opts.Logger.Info("compactor stops", slog.Any("reason", errDeposed))
 }
 
-// commit publishes a finished compaction. The first manifest holds a
-// checkpoint of the old state, so that readers in other processes can finish;
-// the second holds the new state.
-func (db *DB) commit(ctx context.Context, spec compact.Spec, out []format.SST) error {
-	if db.opts.ReaderGrace > 0 {
-		id, err := db.ids.uuid()
+// stop ends all jobs and answers all requests.
+func (c *compactor) stop() {
+	for _, j := range c.jobs {
+		j.cancel()
+	}
+	for range c.jobs {
+		<-c.results
+	}
+	c.jobs = nil
+	c.awake()
+	answer(c.requests, ErrClosed)
+	c.requests = nil
+	c.endFull(ErrClosed)
+}
+
+// carryOut does a job: it is recorded, run, committed behind a checkpoint that
+// protects running readers, and recorded as completed.
+func (c *compactor) carryOut(ctx context.Context, j *compactJob) error {
+	began := c.opts.Clock.Now()
+	state := compactionStarted
+	if j.resumed {
+		state = compactionResumed
+	}
+	c.tell(j, CompactionEvent{State: state})
+	job := c.newJob(j)
+	out, moved, err := c.produce(ctx, job, j)
+	if err == nil {
+		err = c.commit(ctx, j.spec, out, !moved)
+	}
+	read, written := job.Bytes()
+	e := CompactionEvent{SSTs: len(out), Read: read, Written: written, Took: c.opts.Clock.Now().Sub(began)}
+	c.mu.Lock()
+	c.totals.Read += read
+	c.totals.Written += written
+	if err == nil {
+		c.totals.Jobs++
+	}
+	if err == nil && moved {
+		c.totals.Moved++
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return c.gaveUp(ctx, j, e, err)
+	}
+	e.State = compactionCompleted
+	if moved {
+		e.State = compactionMoved
+	}
+	c.tell(j, e)
+	return c.recordEnd(ctx, j, out)
+}
+
+// recordEnd records that a job is committed. One that was resumed ends under a
+// new id: what its first attempt has left behind without recording it lies
+// before that, and so garbage collection finds it.
+func (c *compactor) recordEnd(ctx context.Context, j *compactJob, out []format.SST) error {
+	end := j.entry
+	end.Status, end.Output = format.CompactionCompleted, out
+	if j.resumed {
+		id, err := c.ids.ulid()
 		if err != nil {
 			return err
 		}
-		err = db.publish(ctx, db.asCompactor(func(m *format.Manifest, manifestID uint64) (*format.Manifest, error) {
-			return withCheckpoint(m, id, manifestID, db.opts.Clock.Now(), db.opts.ReaderGrace), nil
-		}), nil)
+		c.setKnown(j.entry.ID, false)
+		end.ID = id
+	}
+	return c.record(ctx, end)
+}
+
+// gaveUp records that a job has failed. One that was stopped, or that another
+// compactor may have taken over, stays as it is recorded.
+func (c *compactor) gaveUp(ctx context.Context, j *compactJob, e CompactionEvent, err error) error {
+	e.State, e.Error = compactionFailed, err.Error()
+	if errors.Is(err, bucket.ErrNotFound) && ctx.Err() == nil { // have we been deposed, and the sources collected?
+		err = errors.Join(err, c.host.reload(ctx))
+		if c.overtaken() {
+			err = errDeposed
+		}
+	}
+	if ctx.Err() != nil || errors.Is(err, errDeposed) || errors.Is(err, ErrFenced) {
+		e.State, e.Error = compactionStopped, ""
+		c.tell(j, e)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+	c.tell(j, e)
+	j.entry.Status, j.entry.Output = format.CompactionFailed, nil
+	return errors.Join(err, c.record(ctx, j.entry))
+}
+
+func (c *compactor) tell(j *compactJob, e CompactionEvent) {
+	if c.opts.Compaction.Each == nil {
+		return
+	}
+	e.ID, e.L0, e.Runs, e.Destination = j.entry.ID.String(), j.plan.L0, j.plan.Runs, j.plan.Destination
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	c.opts.Compaction.Each(e)
+}
+
+func (c *compactor) newJob(j *compactJob) *compact.Job {
+	return &compact.Job{
+		Bucket: c.bucket, Root: c.root, Rate: c.rate,
+		Key: func(id format.ULID) string { return sstKey(j.manifest, id, c.root) },
+		SST: c.opts.sst(), MaxSST: c.opts.MaxSSTBytes, Split: c.rangeBytes(j), NewID: c.ids.ulid,
+		Policy: merge.Policy{
+			MinSeq: c.host.keepSeq(j.manifest), Operator: c.opts.MergeOperator, Edit: c.opts.Compaction.Filter.edit(),
+		},
+		Slot: func(ctx context.Context) (func(), error) { return c.slot(ctx, j.plan.L0 > 0) },
+		Progress: func(ctx context.Context, out []format.SST) error {
+			e := j.entry
+			e.Output = out
+			return c.record(ctx, e)
+		},
+	}
+}
+
+// rangeBytes is how much of the sources one worker takes at a time: a part of
+// the whole that keeps all workers busy to the end, and lets the recorded output
+// follow closely.
+func (c *compactor) rangeBytes(j *compactJob) int64 {
+	var total int64
+	tree := compact.Shape(j.manifest)
+	for _, size := range tree.L0[len(tree.L0)-j.plan.L0:] {
+		total += int64(size)
+	}
+	for _, r := range tree.Runs {
+		if slices.Contains(j.plan.Runs, r.ID) {
+			total += int64(r.Bytes)
+		}
+	}
+	return min(total/int64(4*c.opts.Compaction.Workers), 4*c.opts.MaxSSTBytes)
+}
+
+// slot waits for a worker. Ranges of jobs without L0 leave one to those with it.
+func (c *compactor) slot(ctx context.Context, l0 bool) (func(), error) {
+	if l0 {
+		return acquire(ctx, c.slots)
+	}
+	first, err := acquire(ctx, c.lower)
+	if err != nil {
+		return nil, err
+	}
+	second, err := acquire(ctx, c.slots)
+	if err != nil {
+		first()
+		return nil, err
+	}
+	return func() { second(); first() }, nil
+}
+
+func acquire(ctx context.Context, slots chan struct{}) (release func(), err error) {
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// produce makes the SSTs of the new run: moved if they can be, else merged.
+func (c *compactor) produce(ctx context.Context, job *compact.Job, j *compactJob) (out []format.SST, moved bool, err error) {
+	if !j.full && !j.resumed {
+		if out, moved, err = job.Move(ctx, j.manifest, j.spec); moved || err != nil {
+			return out, moved, err
+		}
+	}
+	var done []format.SST
+	if len(j.entry.Output) > 0 {
+		if done, err = job.Resume(ctx, j.entry.Output); err != nil {
+			return nil, false, err
+		}
+		j.entry.Output = done
+	}
+	if err := c.record(ctx, j.entry); err != nil { // before anything is written
+		return nil, false, err
+	}
+	out, err = job.Run(ctx, j.manifest, j.spec, done)
+	return out, false, err
+}
+
+// commit publishes a finished compaction. If sources are replaced, a manifest
+// with a checkpoint of the old state goes before, so that readers in other
+// processes can finish.
+func (c *compactor) commit(ctx context.Context, spec compact.Spec, out []format.SST, replaced bool) error {
+	if c.opts.ReaderGrace > 0 && replaced {
+		id, err := c.ids.uuid()
+		if err != nil {
+			return err
+		}
+		err = c.publish(ctx, func(m *format.Manifest, manifestID uint64) (*format.Manifest, error) {
+			return withCheckpoint(m, id, manifestID, c.opts.Clock.Now(), c.opts.ReaderGrace), nil
+		})
 		if err != nil {
 			return err
 		}
 	}
-	return db.publish(ctx, db.asCompactor(func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
+	return c.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
 		return compact.Apply(m, spec, out)
-	}), nil)
+	})
 }
 
-// asCompactor refuses the edit if another compactor has taken over.
-func (db *DB) asCompactor(edit manifestEdit) manifestEdit {
-	return func(m *format.Manifest, id uint64) (*format.Manifest, error) {
-		if m.CompactorEpoch > db.compactorEpoch() {
+// publish refuses the edit if another compactor has taken over.
+func (c *compactor) publish(ctx context.Context, edit manifestEdit) error {
+	return c.host.publishEdit(ctx, func(m *format.Manifest, id uint64) (*format.Manifest, error) {
+		if c.epochBelow(m.CompactorEpoch) {
 			return nil, errDeposed
 		}
 		return edit(m, id)
-	}
-}
-
-// compactionReads are how a compaction reads its sources.
-var compactionReads = ReadOptions{NoFill: true}
-
-// scanTables reads compaction sources past the cache.
-type scanTables struct {
-	db *DB
-	m  *format.Manifest
-}
-
-func (s scanTables) Iter(t format.SST) merge.Iterator {
-	return openTable(s.m, &t, s.db.tables, s.db.root).iter(Range{}, &compactionReads)
-}
-
-func (s scanTables) IterRun(r format.SortedRun) merge.Iterator {
-	tables := make(run, len(r.SSTs))
-	for i := range tables {
-		tables[i] = openTable(s.m, &r.SSTs[i], s.db.tables, s.db.root)
-	}
-	if it := tables.iter(Range{}, &compactionReads); it != nil {
-		return it
-	}
-	return merge.Sorted(nil, false)
-}
-
-func (db *DB) compactorEpoch() uint64 {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.state.compactor
-}
-
-// claimCompactor raises the compactor epoch before the first compaction, in
-// the manifest and in the compactions file, which fences every older compactor.
-func (db *DB) claimCompactor(ctx context.Context) error {
-	if db.compactorEpoch() > 0 {
-		return nil
-	}
-	var epoch uint64
-	err := db.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
-		next := *m
-		next.CompactorEpoch++
-		epoch = next.CompactorEpoch
-		return &next, nil
-	}, nil)
-	if err != nil {
-		return err
-	}
-	v, err := db.compactions.Latest(ctx)
-	if errors.Is(err, bucket.ErrNotFound) {
-		v, err = db.compactions.Create(ctx, compactionsVersion{}, &format.Compactions{})
-		if errors.Is(err, bucket.ErrExists) {
-			v, err = db.compactions.Latest(ctx)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	v, err = db.compactions.Update(ctx, v, func(c *format.Compactions, _ uint64) (*format.Compactions, error) {
-		if c.CompactorEpoch >= epoch {
-			return nil, errDeposed
-		}
-		return &format.Compactions{CompactorEpoch: epoch, Recent: keepFinished(c.Recent)}, nil
 	})
-	if err != nil {
-		return err
-	}
-	db.mu.Lock()
-	db.state.compactor, db.state.compacted = epoch, v
-	db.mu.Unlock()
-	return nil
-}
-
-// record writes the state of a compaction to the compactions file.
-func (db *DB) record(ctx context.Context, entry format.Compaction) error {
-	db.mu.Lock()
-	base, epoch := db.state.compacted, db.state.compactor
-	db.mu.Unlock()
-	v, err := db.compactions.Update(ctx, base, func(c *format.Compactions, _ uint64) (*format.Compactions, error) {
-		if c.CompactorEpoch > epoch {
-			return nil, errDeposed
-		}
-		next := &format.Compactions{CompactorEpoch: epoch, Recent: keepFinished(c.Recent)}
-		next.Recent = slices.DeleteFunc(next.Recent, func(c format.Compaction) bool { return c.ID == entry.ID })
-		if entry.Status.Finished() {
-			next.Recent = nil // of the finished ones the last is kept
-		}
-		next.Recent = append(next.Recent, entry)
-		return next, nil
-	})
-	if err != nil {
-		return err
-	}
-	db.mu.Lock()
-	db.state.compacted = v
-	db.mu.Unlock()
-	return nil
-}
-
-// keepFinished keeps the last compaction. One that an ended compactor left
-// unfinished has failed: garbage collection finds its outputs by the next one's
-// id, and the sources by its own, should it have come as far as the commit.
-func keepFinished(all []format.Compaction) []format.Compaction {
-	var kept []format.Compaction
-	for _, c := range all {
-		if !c.Status.Finished() {
-			c.Status = format.CompactionFailed
-		}
-		if len(kept) == 0 || c.ID.Compare(kept[0].ID) > 0 {
-			kept = []format.Compaction{c}
-		}
-	}
-	return kept
 }
 
 // withCheckpoint adds a checkpoint of the manifest that will have this id, and

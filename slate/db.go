@@ -33,15 +33,15 @@ type (
 // Each publishes by a conditional write; readers load an immutable view and
 // take no lock.
 type DB struct {
-	opts        Options
-	bucket      bucket.Bucket
-	root        layout.Root
-	manifests   *manifest.Store[format.Manifest]
-	compactions *manifest.Store[format.Compactions]
-	tables      *sst.Store
-	logAt       wal.Place
-	log         *wal.Log
-	epoch       uint64
+	opts      Options
+	bucket    bucket.Bucket
+	root      layout.Root
+	manifests *manifest.Store[format.Manifest]
+	compactor *compactor
+	tables    *sst.Store
+	logAt     wal.Place
+	log       *wal.Log
+	epoch     uint64
 
 	ctx    context.Context // ends with the database: background work
 	cancel context.CancelFunc
@@ -78,9 +78,6 @@ type DB struct {
 		frozen    []*frozen      // oldest first
 		snapshots map[uint64]int // pinned seqs and how often
 		requests  []chan error   // callers of Compact
-		compactor uint64         // our compactor epoch, 0 before the first compaction
-		deposed   bool           // another compactor took over
-		compacted compactionsVersion
 	}
 }
 
@@ -129,7 +126,6 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 	db := &DB{
 		opts: opts, bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry),
 		manifests:   manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Manifests),
-		compactions: manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Compactions),
 		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
 		dead:        make(chan struct{}),
 		recent:      conflict.New(opts.MaxTxHistoryBytes),
@@ -140,6 +136,7 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 		gcStop:      func() {},
 		publishing:  make(chan struct{}, 1),
 	}
+	db.compactor = newCompactor(root, b, &db.opts, &db.ids, writerHost{db})
 	db.ctx, db.cancel = context.WithCancel(context.Background())
 	db.state.changed = make(chan struct{})
 	db.state.snapshots = map[uint64]int{}
@@ -174,6 +171,7 @@ func (db *DB) open(ctx context.Context) error {
 		Flushed: func(uint64) { db.walPuts.Add(1) },
 		Failed:  db.fail,
 	}, fence, db.writer.seq, v.ConfirmedAt)
+	db.compactor.seen = v.Value.CompactorEpoch
 	db.tasks.Go(db.flushLoop)
 	db.tasks.Go(db.compactLoop)
 	if db.opts.GCMinAge > 0 {

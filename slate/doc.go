@@ -25,10 +25,18 @@
 //
 // Rows go to the write-ahead log, one object for all that arrive while the put
 // before is under way, and to the memtable, which becomes an L0 SST when it is
-// large enough. When four L0 SSTs stand, they are merged into a sorted run. What
-// is no longer needed is deleted once it is old enough (Options.GCMinAge), by
-// the writer or by CollectGarbage in any process. A writer alone with nothing to
-// do sends no request, once its garbage is gone.
+// large enough. A writer alone with nothing to do sends no request, once its
+// garbage is gone.
+//
+// When four L0 SSTs stand, they become a sorted run, and runs of similar size
+// become one, so that a row is rewritten about once for every factor of four by
+// which the database outgrows L0 (SizeTiered, or a Scheduler of the caller's).
+// Up to four compactions run at a time, each over several ranges of keys;
+// CompactionOptions bound memory and bandwidth. What a compaction has done is
+// recorded: after a crash the next compactor goes on from there. RunCompactor
+// compacts in a process of its own. What is no longer needed is deleted once it
+// is old enough (Options.GCMinAge), by the writer or by CollectGarbage in any
+// process.
 //
 // # Merges and expiry
 //
@@ -48,8 +56,4 @@
 // *ConflictError that names the key. DB.Update runs a function in a transaction,
 // again after a conflict. Transactions are serializable unless TxOptions ask for
 // snapshot isolation. While none is open, writes cost what they cost without.
-//
-// # What is not here yet
-//
-// Tiered compaction.
 package slate

@@ -111,9 +111,9 @@ func (db *DB) waitForL0(ctx context.Context) error {
 	for {
 		db.mu.Lock()
 		full := len(db.state.version.Value.L0) >= db.opts.MaxL0 && !db.state.closing
-		foreign := db.opts.CompactL0 < 0 || db.state.deposed
 		changed := db.state.changed
 		db.mu.Unlock()
+		foreign := db.opts.CompactL0 < 0 || db.compactor.isDeposed()
 		if !full {
 			return nil
 		}

@@ -57,7 +57,7 @@ func TestIdleCostsNothing(t *testing.T) {
 		remote bool
 		passes int64
 	}{
-		{"folder", slate.Options{}, false, 4},
+		{"folder", slate.Options{}, false, 5},
 		{"remote", slate.Options{}, true, 3},
 		{"without grace", slate.Options{ReaderGrace: -1}, true, 2},
 		{"log elsewhere", slate.Options{WALBucket: bucket.NewInMemBucket()}, true, 5},

@@ -41,6 +41,18 @@ func (s *idSource) ulid() (format.ULID, error) {
 	return id, nil
 }
 
+// after makes every id from now on younger than id, which another process has
+// minted. It goes on in a later millisecond: in that of id, counting on could
+// meet an id that the other process counted to.
+func (s *idSource) after(id format.ULID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var floor ulid.ULID
+	if err := floor.SetTime(id.Time() + 1); err == nil && floor.Compare(s.last) > 0 {
+		s.last = floor
+	}
+}
+
 func (s *idSource) uuid() (id format.UUID, err error) {
 	if _, err := io.ReadFull(s.random, id[:]); err != nil {
 		return id, fmt.Errorf("make a checkpoint id: %w", err)

@@ -62,11 +62,14 @@ type Options struct {
 	// compaction. Default 8.
 	MaxL0 int
 	// CompactL0 is the number of L0 SSTs that starts a compaction. Default 4, at
-	// most MaxL0; negative: this writer never compacts by itself.
+	// most MaxL0; negative: this writer never compacts by itself, as it must not
+	// where RunCompactor does.
 	CompactL0 int
 	// MaxSSTBytes is the size at which a compaction starts its next SST. Default
-	// 64 MiB. It bounds a compaction's memory.
+	// 64 MiB. More: fewer objects, more memory; see CompactionOptions.
 	MaxSSTBytes int64
+	// Compaction is how compactions are done.
+	Compaction CompactionOptions
 	// ReaderGrace is the lifetime of the checkpoint that every compaction leaves
 	// for running readers. Default 15 minutes; negative: none.
 	ReaderGrace time.Duration
@@ -166,6 +169,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	if o.BlockBytes < 1<<10 || o.BlockBytes > 64<<10 {
 		faults = append(faults, fmt.Errorf("BlockBytes is %d, must be from 1024 to 65536", o.BlockBytes))
 	}
+	faults = append(faults, o.Compaction.withDefaults(o.CompactL0)...)
 	if o.Compression > format.Zstd {
 		faults = append(faults, fmt.Errorf("codec %d of Compression is unknown", o.Compression))
 	}

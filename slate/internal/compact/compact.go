@@ -5,6 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/format"
@@ -13,160 +17,381 @@ import (
 	"github.com/stele-db/stele/slate/internal/sst"
 )
 
-// Spec names the sources of a compaction, in the manifest's order, and the
-// sorted run they become.
-type Spec struct {
-	L0          []format.ULID // view ids, newest first
-	Runs        []uint32      // descending
-	Destination uint32
-}
+// ReadAhead is the most bytes that a compaction fetches from a source in one
+// request.
+const ReadAhead = 1 << 20
 
-// Empty reports whether there is nothing to compact.
-func (s Spec) Empty() bool { return len(s.L0) == 0 && len(s.Runs) == 0 }
+// indexCache is the budget for the indexes of the sources.
+const indexCache = 16 << 20
 
-// Full returns the spec that merges everything into one run.
-func Full(m *format.Manifest) Spec {
-	var s Spec
-	for _, t := range m.L0 {
-		s.L0 = append(s.L0, t.ViewID)
-	}
-	for _, r := range m.Runs {
-		s.Runs = append(s.Runs, r.ID)
-		s.Destination = r.ID
-	}
-	return s
-}
-
-// Tables is where a compaction's sources are read.
-type Tables interface {
-	// Iter returns the rows of an SST.
-	Iter(t format.SST) merge.Iterator
-	// IterRun returns the rows of a sorted run.
-	IterRun(r format.SortedRun) merge.Iterator
-}
-
-// Job is one compaction's work.
+// Job is one compaction's work. In memory it has the sources' indexes, at most
+// 16 MiB of them, and for each range that it works on one SST of MaxSST bytes
+// and ReadAhead bytes of each source; all of that next to the largest row.
 type Job struct {
-	Bucket  bucket.Bucket
-	Root    layout.Root
-	Tables  Tables
-	SST     sst.WriterOptions
-	MaxSST  int64 // size at which an output SST ends
-	NewID   func() (format.ULID, error)
-	MinSeq  uint64            // see merge.Policy
-	Advance func(bytes int64) // told the bytes of every SST written; may be nil
+	Bucket bucket.Bucket
+	Root   layout.Root
+	Key    func(format.ULID) string // names the object of a source
+	SST    sst.WriterOptions
+	MaxSST int64 // size at which an output SST ends
+	NewID  func() (format.ULID, error)
+	Policy merge.Policy // MinSeq, Operator and Edit; the rest is the job's
+	Rate   *Rate        // bounds what is read and written; nil: nothing does
+	// Slot waits for the right to work on a range and returns the function that
+	// gives it back. nil: one range at a time.
+	Slot func(context.Context) (release func(), err error)
+	// Split is the size of the sources' part from which on it is divided into
+	// ranges, at least MaxSST.
+	Split int64
+	// Progress is told of the SSTs that are done, whenever there are more: all of
+	// the result from its beginning on, without a gap. It is called by one
+	// goroutine at a time; its error ends the job. nil: nobody is told.
+	Progress func(context.Context, []format.SST) error
 
-	Operator merge.Operator // folds operands; nil: they are refused
+	once    sync.Once
+	metered metered
+	store   *sst.Store
+	read    atomic.Int64
+	written atomic.Int64
+	free    buffers
+}
+
+// Bytes returns how much the job has read and written of SSTs so far.
+func (j *Job) Bytes() (read, written int64) { return j.read.Load(), j.written.Load() }
+
+func (j *Job) start() {
+	j.once.Do(func() {
+		if j.Rate == nil {
+			j.Rate = NewRate(nil, 0)
+		}
+		j.metered = metered{j.Bucket, j.Rate, &j.read, &j.written}
+		j.store = sst.NewStore(&j.metered, sst.NewCache(indexCache), sst.StoreOptions{})
+	})
+}
+
+func (j *Job) open(t format.SST) *sst.Table {
+	j.start()
+	return j.store.Open(j.Key(t.ID), t)
 }
 
 // Run merges the spec's sources as they stand in m and returns the SSTs of the
-// new run, written but named by no manifest yet.
-func (j *Job) Run(ctx context.Context, m *format.Manifest, s Spec) ([]format.SST, error) {
-	var sources []merge.Iterator
+// new run, written but named by no manifest yet. It begins with done, which an
+// earlier attempt has written and Resume approved.
+func (j *Job) Run(ctx context.Context, m *format.Manifest, s Spec, done []format.SST) ([]format.SST, error) {
+	j.start()
+	levels, err := sources(m, s)
+	if err != nil {
+		return nil, err
+	}
+	var from []byte
+	if len(done) > 0 {
+		from = append(bytes.Clone(done[len(done)-1].Info.LastKey), 0)
+	}
+	ranges, err := j.split(ctx, levels, from)
+	if err != nil {
+		return nil, err
+	}
+	p := newProgress(done, len(ranges))
+	ended := make(chan struct{})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(ended)
+		return j.each(ctx, ranges, func(ctx context.Context, i int) error {
+			it := j.rows(m, s, levels, ranges[i])
+			defer it.Close()
+			return j.write(ctx, it, ranges[i].bytes, func(t format.SST) { p.add(i, t) }, func() { p.end(i) })
+		})
+	})
+	if j.Progress != nil {
+		g.Go(func() error { return p.tell(ctx, ended, j.Progress) })
+	}
+	err = g.Wait()
+	return p.all(), err
+}
+
+// each runs f for every range, in their order and as many at once as there are
+// slots.
+func (j *Job) each(ctx context.Context, ranges []keyRange, f func(context.Context, int) error) error {
+	slot := j.Slot
+	if slot == nil {
+		slot = oneByOne()
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range ranges {
+		release, err := slot(ctx)
+		if err != nil {
+			g.Go(func() error { return err })
+			break
+		}
+		g.Go(func() error {
+			defer release()
+			return f(ctx, i)
+		})
+	}
+	return g.Wait()
+}
+
+func oneByOne() func(context.Context) (func(), error) {
+	slots := make(chan struct{}, 1)
+	return func(ctx context.Context) (func(), error) {
+		select {
+		case slots <- struct{}{}:
+			return func() { <-slots }, ctx.Err()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// sources returns the SSTs of the spec by level, newest first: an L0 SST each,
+// then the runs.
+func sources(m *format.Manifest, s Spec) ([][]format.SST, error) {
+	var levels [][]format.SST
 	for _, id := range s.L0 {
 		i := slices.IndexFunc(m.L0, func(t format.SST) bool { return t.ViewID == id })
 		if i < 0 {
 			return nil, fmt.Errorf("compaction source %s is not in L0", id)
 		}
-		sources = append(sources, j.Tables.Iter(m.L0[i]))
+		levels = append(levels, m.L0[i:i+1])
 	}
 	for _, id := range s.Runs {
 		i := slices.IndexFunc(m.Runs, func(r format.SortedRun) bool { return r.ID == id })
 		if i < 0 {
 			return nil, fmt.Errorf("compaction source run %d is not in the manifest", id)
 		}
-		sources = append(sources, j.Tables.IterRun(m.Runs[i]))
+		levels = append(levels, m.Runs[i].SSTs)
 	}
-	bottom := len(m.Runs) == 0 || s.Destination == m.Runs[len(m.Runs)-1].ID
-	it := merge.Retain(merge.Sorted(sources, false), merge.Policy{
-		MinSeq: j.MinSeq, Tick: m.LastL0ClockTick, Bottom: bottom, Operator: j.Operator,
-	})
-	defer it.Close()
-	return j.write(ctx, it)
+	return levels, nil
 }
 
-// write turns rows into SSTs. An SST ends only between keys, so that all
-// versions of a key lie in one.
-func (j *Job) write(ctx context.Context, it merge.Iterator) ([]format.SST, error) {
-	var (
-		out  []format.SST
-		w    = sst.NewWriter(j.SST)
-		last []byte
-	)
+// rows returns what the compaction keeps of a range.
+func (j *Job) rows(m *format.Manifest, s Spec, levels [][]format.SST, r keyRange) merge.Iterator {
+	var all []merge.Iterator
+	for _, ssts := range levels {
+		in := overlapping(ssts, r)
+		if len(in) > 0 {
+			all = append(all, &levelIter{job: j, ssts: in, r: r})
+		}
+	}
+	p := j.Policy
+	p.Tick = m.LastL0ClockTick
+	below := older(m, s)
+	p.Bottom = len(below) == 0
+	if !p.Bottom {
+		p.Below = (&cover{levels: below}).any
+	}
+	return merge.Retain(merge.Sorted(all, false), p)
+}
+
+// older returns the runs that lie below the compaction's result.
+func older(m *format.Manifest, s Spec) (below [][]format.SST) {
+	for _, r := range m.Runs {
+		if r.ID < s.Destination && len(r.SSTs) > 0 {
+			below = append(below, r.SSTs)
+		}
+	}
+	return below
+}
+
+// cover tells of keys, in ascending order, whether an SST of its levels may
+// hold them.
+type cover struct{ levels [][]format.SST }
+
+func (c *cover) any(key []byte) bool {
+	for i, ssts := range c.levels {
+		for len(ssts) > 0 && endsBefore(&ssts[0], key) {
+			ssts = ssts[1:]
+		}
+		c.levels[i] = ssts
+		if len(ssts) > 0 && ssts[0].Range().Contains(key) {
+			return true
+		}
+	}
+	return false
+}
+
+func endsBefore(t *format.SST, key []byte) bool {
+	end := t.Range().End
+	return end.Kind != format.Unbounded && bytes.Compare(end.Key, key) < 0
+}
+
+// levelIter walks over the SSTs of a level one after the other.
+type levelIter struct {
+	job  *Job
+	ssts []format.SST // still to come
+	r    keyRange
+	cur  *sst.Iter
+}
+
+func (it *levelIter) Next(ctx context.Context) (*format.Row, error) {
+	for {
+		if it.cur == nil {
+			if len(it.ssts) == 0 {
+				return nil, nil
+			}
+			it.cur = it.job.open(it.ssts[0]).Iter(sst.IterOptions{Lower: it.r.lower, Upper: it.r.upper, NoFill: true, ReadAhead: ReadAhead})
+			it.ssts = it.ssts[1:]
+		}
+		row, err := it.cur.Next(ctx)
+		if row != nil || err != nil {
+			return row, err
+		}
+		it.Close()
+	}
+}
+
+func (it *levelIter) Close() {
+	if it.cur != nil {
+		it.cur.Close()
+		it.cur = nil
+	}
+}
+
+// write turns the rows of a range of about so many bytes into SSTs. An SST ends
+// only between keys, so that all versions of a key lie in one.
+func (j *Job) write(ctx context.Context, it merge.Iterator, size int64, add func(format.SST), end func()) error {
+	buf := j.free.get(min(j.MaxSST, size))
+	defer func() { j.free.put(buf) }()
+	w := sst.NewWriter(j.SST)
+	w.Reset(buf)
+	var last []byte
 	for {
 		r, err := it.Next(ctx)
 		if err != nil {
-			return out, err
+			return err
 		}
 		full := int64(w.Size()) >= j.MaxSST
 		if w.Rows() > 0 && (r == nil || full && !bytes.Equal(r.Key, last)) {
-			t, size, err := WriteSST(ctx, j.Bucket, j.Root, w, j.NewID)
+			t, data, err := WriteSST(ctx, &j.metered, j.Root, w, j.NewID)
 			if err != nil {
-				return out, err
+				return err
 			}
-			out = append(out, t)
-			if j.Advance != nil {
-				j.Advance(size)
-			}
-			opts := j.SST
-			opts.Size = size // the next one is likely to be as large
-			w = sst.NewWriter(opts)
+			add(t)
+			buf = data
+			w.Reset(buf)
 		}
 		if r == nil {
-			return out, nil
+			end()
+			return nil
 		}
 		if err := w.Add(r); err != nil {
-			return out, err
+			return err
 		}
 		last = append(last[:0], r.Key...)
 	}
 }
 
-// WriteSST finishes w and puts it under a new id.
-func WriteSST(ctx context.Context, b bucket.Bucket, root layout.Root, w *sst.Writer, newID func() (format.ULID, error)) (format.SST, int64, error) {
+// WriteSST finishes w and puts it under a new id. It returns the object's bytes,
+// which nobody else has.
+func WriteSST(ctx context.Context, b bucket.Bucket, root layout.Root, w *sst.Writer, newID func() (format.ULID, error)) (format.SST, []byte, error) {
 	data, info, err := w.Finish()
 	if err != nil {
-		return format.SST{}, 0, err
+		return format.SST{}, nil, err
 	}
 	id, err := newID()
 	if err != nil {
-		return format.SST{}, 0, err
+		return format.SST{}, nil, err
 	}
 	if err := b.Put(ctx, root.SST(id), data); err != nil {
-		return format.SST{}, 0, err
+		return format.SST{}, nil, err
 	}
-	return format.SST{ID: id, ViewID: id, Info: info, Version: format.SSTVersion2}, int64(len(data)), nil
+	return format.SST{ID: id, ViewID: id, Info: info, Version: format.SSTVersion2}, data, nil
 }
 
-// Apply returns m with the spec's sources replaced by the finished run. It
-// fails if a source is gone, which means that somebody else compacted it.
-func Apply(m *format.Manifest, s Spec, run []format.SST) (*format.Manifest, error) {
-	next := *m
-	next.L0 = nil
-	for _, t := range m.L0 {
-		if !slices.Contains(s.L0, t.ViewID) {
-			next.L0 = append(next.L0, t)
+// buffers are memory for output SSTs that goes from range to range.
+type buffers struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+func (b *buffers) get(size int64) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.free); n > 0 {
+		buf := b.free[n-1]
+		b.free = b.free[:n-1]
+		return buf
+	}
+	return make([]byte, 0, size+size/16+16<<10) // filter, index and statistics come on top
+}
+
+func (b *buffers) put(buf []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free = append(b.free, buf[:0])
+}
+
+// progress puts together what the ranges write, in the order of the keys.
+type progress struct {
+	mu     sync.Mutex
+	done   []format.SST   // of an earlier attempt
+	parts  [][]format.SST // by range
+	ended  []bool
+	grown  chan struct{}
+	passed int // SSTs that were told
+}
+
+func newProgress(done []format.SST, ranges int) *progress {
+	return &progress{done: done, parts: make([][]format.SST, ranges), ended: make([]bool, ranges), grown: make(chan struct{}, 1), passed: len(done)}
+}
+
+func (p *progress) add(i int, t format.SST) {
+	p.mu.Lock()
+	p.parts[i] = append(p.parts[i], t)
+	p.mu.Unlock()
+	p.wake()
+}
+
+func (p *progress) end(i int) {
+	p.mu.Lock()
+	p.ended[i] = true
+	p.mu.Unlock()
+	p.wake()
+}
+
+func (p *progress) wake() {
+	select {
+	case p.grown <- struct{}{}:
+	default:
+	}
+}
+
+// all returns the SSTs of all ranges.
+func (p *progress) all() []format.SST {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Concat(append([][]format.SST{p.done}, p.parts...)...)
+}
+
+// prefix returns the SSTs before the first gap.
+func (p *progress) prefix() []format.SST {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := slices.Clone(p.done)
+	for i, part := range p.parts {
+		out = append(out, part...)
+		if !p.ended[i] {
+			break
 		}
 	}
-	next.Runs = nil
-	for _, r := range m.Runs {
-		if !slices.Contains(s.Runs, r.ID) {
-			next.Runs = append(next.Runs, r)
+	return out
+}
+
+// tell calls f with the prefix whenever it has grown, until the channel stop is
+// closed.
+func (p *progress) tell(ctx context.Context, stop <-chan struct{}, f func(context.Context, []format.SST) error) error {
+	for {
+		select {
+		case <-p.grown:
+		case <-stop:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+		if out := p.prefix(); len(out) > p.passed {
+			p.passed = len(out)
+			if err := f(ctx, out); err != nil {
+				return err
+			}
 		}
 	}
-	if len(m.L0)-len(next.L0) != len(s.L0) || len(m.Runs)-len(next.Runs) != len(s.Runs) {
-		return nil, fmt.Errorf("sources of the compaction into run %d are gone from the manifest", s.Destination)
-	}
-	at := slices.IndexFunc(next.Runs, func(r format.SortedRun) bool { return r.ID < s.Destination })
-	if at < 0 {
-		at = len(next.Runs)
-	}
-	next.Runs = slices.Insert(next.Runs, at, format.SortedRun{ID: s.Destination, SSTs: run})
-	if len(s.L0) > 0 {
-		i := slices.IndexFunc(m.L0, func(t format.SST) bool { return t.ViewID == s.L0[0] })
-		newest := m.L0[i]
-		next.LastCompactedL0 = &newest.ID
-		next.LastCompactedL0View = &newest.ViewID
-	}
-	return &next, nil
 }

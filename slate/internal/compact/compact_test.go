@@ -44,11 +44,11 @@ func TestFull(t *testing.T) {
 		m    *format.Manifest
 		want compact.Spec
 	}{
-		{tree(nil), compact.Spec{}},
+		{tree(nil), compact.Spec{L0: nil}},
 		{tree([]byte{3, 2, 1}), compact.Spec{L0: []format.ULID{id(3), id(2), id(1)}}},
 		{tree([]byte{9}, 7, 4), compact.Spec{L0: []format.ULID{id(9)}, Runs: []uint32{7, 4}, Destination: 4}},
 	} {
-		if got := compact.Full(c.m); !reflect.DeepEqual(got, c.want) {
+		if got := compact.Full(compact.Shape(c.m)).Spec(c.m); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v", shape(c.m), got)
 		}
 	}

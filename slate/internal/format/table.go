@@ -90,6 +90,9 @@ func (x *IndexBuilder) Add(offset uint64, separator []byte) {
 	x.metas = append(x.metas, blockMeta{offset: offset, from: from, to: len(x.keys)})
 }
 
+// Reset forgets all blocks and keeps their memory.
+func (x *IndexBuilder) Reset() { x.metas, x.keys = x.metas[:0], x.keys[:0] }
+
 // Encode returns the index block, before compression.
 func (x *IndexBuilder) Encode() []byte {
 	b := newBuilder(64 + len(x.keys) + 32*len(x.metas))

@@ -9,7 +9,8 @@ import (
 
 // Iterator yields row versions in one fixed order: forward by key ascending
 // and seq descending, in reverse by the exact mirror. Next returns nil at the
-// end; a row is valid until the next call of Next.
+// end; a row is valid until the next call of Next, its value for as long as
+// somebody keeps it.
 type Iterator interface {
 	Next(ctx context.Context) (*format.Row, error)
 	Close()
@@ -407,8 +408,14 @@ type Policy struct {
 	// operands vanish.
 	Tick int64
 	// Bottom: nothing older lies below, so tombstones that only hide older
-	// versions are dropped.
+	// versions are dropped. Where it is false, Below, if not nil, is asked for
+	// keys in ascending order whether anything older may lie below them.
 	Bottom bool
+	Below  func(key []byte) bool
+	// Edit, if not nil, is shown every version that is kept and may change its
+	// kind and value, a value that it must not write into. It reports whether the
+	// version stays.
+	Edit func(r *format.Row) bool
 	// Operator folds operands. Without one, an operand at or below MinSeq is
 	// ErrNoOperator. Should it fail, the key's versions stay as they are: reads
 	// tell of it, and one bad operand holds up nothing else.
@@ -483,12 +490,27 @@ func (c *retain) group(ctx context.Context) error {
 		c.done = true
 	}
 	c.fold(false)
-	if c.p.Bottom {
+	if c.p.Edit != nil {
+		c.edit()
+	}
+	if c.n > 0 && c.kept[c.n-1].Kind == format.Tombstone && (c.p.Bottom || c.p.Below != nil && !c.p.Below(c.key)) {
 		for c.n > 0 && c.kept[c.n-1].Kind == format.Tombstone {
 			c.n--
 		}
 	}
 	return nil
+}
+
+// edit shows the kept versions to the policy's Edit.
+func (c *retain) edit() {
+	n := 0
+	for i := range c.n {
+		if c.p.Edit(&c.kept[i]) {
+			c.kept[n], c.kept[i] = c.kept[i], c.kept[n]
+			n++
+		}
+	}
+	c.n = n
 }
 
 // keep takes the next older version of the key and reports whether no reader
@@ -505,7 +527,9 @@ func (c *retain) keep(r *format.Row) (ended bool, err error) {
 	if c.n == len(c.kept) {
 		c.kept = append(c.kept, format.Row{})
 	}
-	CopyRow(&c.kept[c.n], r)
+	key := append(c.kept[c.n].Key[:0], r.Key...)
+	c.kept[c.n] = *r
+	c.kept[c.n].Key = key
 	c.n++
 	switch {
 	case operand && old:
@@ -563,10 +587,10 @@ func (c *retain) settle(from int) {
 			continue
 		}
 		if expired && k.Kind == format.Value {
-			k.Kind, k.Value, k.HasExpire, k.ExpireTS = format.Tombstone, k.Value[:0], false, 0
+			k.Kind, k.Value, k.HasExpire, k.ExpireTS = format.Tombstone, nil, false, 0
 		}
 		if i != n {
-			c.kept[n], c.kept[i] = c.kept[i], c.kept[n] // both keep buffers of their own
+			c.kept[n], c.kept[i] = c.kept[i], c.kept[n] // both have a buffer for the key
 		}
 		n++
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // rows is an iterator over rows written as "key@seq kind value [expiry]", with
-// the kinds v, m and t; like the engine's it reuses its buffers.
+// the kinds v, m and t; like the engine's it reuses the buffer of the key.
 type rows struct {
 	text []string
 	row  format.Row
@@ -23,9 +23,6 @@ type rows struct {
 func (r *rows) Next(context.Context) (*format.Row, error) {
 	if len(r.text) == 0 {
 		return nil, nil
-	}
-	for i := range r.row.Value {
-		r.row.Value[i] = '!' // who keeps it is found out
 	}
 	f := strings.Fields(r.text[0])
 	r.text = r.text[1:]

@@ -42,7 +42,7 @@ type WriterOptions struct {
 }
 
 // Writer builds one SST in memory. Its methods may not be called concurrently,
-// nor after Finish.
+// nor after Finish, but for Reset.
 type Writer struct {
 	opts   WriterOptions
 	out    []byte // finished blocks
@@ -73,6 +73,19 @@ func NewWriter(opts WriterOptions) *Writer {
 	opts.BlockSize = min(opts.BlockSize, maxBlockSize)
 	opts.BitsPerKey = min(opts.BitsPerKey, 255)
 	return &Writer{opts: opts, block: format.NewBlockBuilder(opts.BlockSize)}
+}
+
+// Reset makes w ready for another SST with the same settings, which it builds in
+// the memory of buf. What Finish has returned is the caller's.
+func (w *Writer) Reset(buf []byte) {
+	w.out = buf[:0]
+	w.block.Reset()
+	w.index.Reset()
+	w.stats = format.Stats{Blocks: w.stats.Blocks[:0]}
+	w.part = format.BlockStats{}
+	w.hashes, w.sep = w.hashes[:0], w.sep[:0]
+	w.first, w.last = nil, nil
+	w.seq, w.rows, w.err = 0, 0, nil
 }
 
 // Add appends a row, which it copies. In a WAL SST rows come in order of
