@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -156,8 +157,9 @@ type world struct {
 
 // state is what the database holds behind the write with this seq.
 type state struct {
-	seq  uint64
-	rows rows
+	seq   uint64
+	rows  rows
+	wrote []string // keys
 }
 
 type pinned struct {
@@ -297,10 +299,12 @@ func (w *world) wrote(h slate.WriteHandle, writes []write) {
 	if next == nil {
 		next = rows{}
 	}
+	var keys []string
 	for _, wr := range writes {
 		next.apply(wr, h.Created)
+		keys = append(keys, wr.key)
 	}
-	w.states = append(w.states, state{h.Seq, next})
+	w.states = append(w.states, state{h.Seq, next, keys})
 }
 
 func now() int64 { return time.Now().UnixMilli() }
@@ -562,6 +566,158 @@ func (s parallel) run(w *world) {
 		}
 	}
 	w.settled()
+}
+
+// transaction reads and writes within one, while others do what they do.
+type transaction struct {
+	isolation slate.Isolation
+	ops       []op
+	rollback  bool
+}
+
+// op is a step in a transaction, or beside it.
+type op struct {
+	step
+	beside bool
+}
+
+func (o op) String() string {
+	if o.beside {
+		return "beside: " + o.step.String()
+	}
+	return o.step.String()
+}
+
+func (s transaction) String() string {
+	parts := []string{"transaction"}
+	if s.isolation == slate.SnapshotIsolation {
+		parts[0] += ", snapshot isolation"
+	}
+	for _, o := range s.ops {
+		parts = append(parts, o.String())
+	}
+	if s.rollback {
+		parts = append(parts, "roll back")
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (s transaction) run(w *world) {
+	life, began := w.life, w.last()
+	tx, err := w.db.Begin(slate.TxOptions{Isolation: s.isolation})
+	if !w.ok("begin", err) {
+		return
+	}
+	defer tx.Rollback()
+	rows := maps.Clone(began.rows) // as the transaction sees them
+	if rows == nil {
+		rows = map[string]versions{}
+	}
+	var writes []write
+	var read []slate.Range
+	for _, o := range s.ops {
+		inner := o.step
+		if o.beside {
+			inner.run(w)
+			inner = nothing{}
+		}
+		switch st := inner.(type) {
+		case batch:
+			for _, wr := range st.writes {
+				w.writeIn(tx, wr)
+				rows.apply(wr, time.Now())
+			}
+			writes = append(writes, st.writes...)
+		case get:
+			w.checkGet("transaction", tx, rows, st.key, true)
+			read = append(read, slate.Range{Lower: []byte(st.key), Upper: []byte(st.key + "\x00")})
+		case scan:
+			seen := &scanned{scans: tx, r: st.r}
+			if err := w.checkScan("transaction", seen, rows, st.r, st.limit, -1, nil); err != nil && life == w.life {
+				w.ok("transaction: scan", err)
+			}
+			read = append(read, seen.r)
+		}
+		if life != w.life {
+			return // and so is the transaction
+		}
+	}
+	if s.isolation == slate.SnapshotIsolation {
+		read = nil
+	}
+	if s.rollback {
+		return
+	}
+	others := w.writtenSince(began.seq)
+	conflicts := slices.DeleteFunc(others, func(k string) bool {
+		return !slices.ContainsFunc(read, func(r slate.Range) bool { return inside(r, k) }) &&
+			!slices.ContainsFunc(writes, func(wr write) bool { return wr.key == k })
+	})
+	h, err := tx.Commit(w.ctx)
+	w.answers = append(w.answers, fmt.Sprintf("%d: commit: conflict %v", w.at, errors.Is(err, slate.ErrConflict)))
+	if len(writes) > 0 && len(conflicts) > 0 {
+		if c, ok := errors.AsType[*slate.ConflictError](err); w.life.dead.Load() {
+			w.ok("commit", err)
+		} else if !ok || !slices.Contains(conflicts, string(c.Key)) {
+			w.failf("commit: %v, want a conflict with one of %q", err, conflicts)
+		}
+		return
+	}
+	if errors.Is(err, slate.ErrConflict) {
+		w.failf("commit: %v, but of what was read and written others wrote nothing", err)
+	}
+	w.wrote(h, writes)
+	if w.ok("commit", err) && len(writes) > 0 {
+		w.settled()
+	}
+}
+
+// writeIn writes a row in a transaction.
+func (w *world) writeIn(tx *slate.Tx, wr write) {
+	var e slate.Expiry
+	if wr.life > 0 {
+		e = slate.ExpireAfter(wr.life)
+	}
+	var err error
+	switch wr.kind {
+	case "put":
+		err = tx.PutExpiring([]byte(wr.key), []byte(wr.value), e)
+	case "merge":
+		err = tx.MergeExpiring([]byte(wr.key), []byte(wr.value), e)
+	default:
+		err = tx.Delete([]byte(wr.key))
+	}
+	if err != nil {
+		w.failf("transaction: %s: %v", wr, err)
+	}
+}
+
+// writtenSince are the keys of all writes behind a seq.
+func (w *world) writtenSince(seq uint64) []string {
+	var keys []string
+	for _, s := range w.states {
+		if s.seq > seq {
+			keys = append(keys, s.wrote...)
+		}
+	}
+	return keys
+}
+
+// scanned notes in r how far a scan went.
+type scanned struct {
+	scans
+	r slate.Range
+}
+
+func (s *scanned) Scan(ctx context.Context, r slate.Range) iter.Seq2[slate.KV, error] {
+	return func(yield func(slate.KV, error) bool) {
+		for kv, err := range s.scans.Scan(ctx, r) {
+			if !yield(kv, err) {
+				s.r = upTo(r, string(kv.Key))
+				return
+			}
+		}
+	}
 }
 
 // get reads one key.

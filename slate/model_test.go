@@ -255,11 +255,37 @@ func drawScan(t *rapid.T) scan {
 	return scan{drawRange(t), rapid.SampledFrom([]int{0, 0, 1, 5}).Draw(t, "limit")}
 }
 
+func drawTransaction(t *rapid.T, lossy bool) transaction {
+	life := drawLife(t)
+	return transaction{
+		isolation: rapid.SampledFrom([]slate.Isolation{slate.Serializable, slate.Serializable, slate.SnapshotIsolation}).Draw(t, "isolation"),
+		rollback:  rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "roll back"),
+		ops: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
+			switch rapid.SampledFrom([]string{"write", "write", "get", "scan", "beside", "beside"}).Draw(t, "op") {
+			case "write":
+				return op{step: batch{writes: []write{drawWrite(t, life)}}}
+			case "get":
+				return op{step: get{drawKey(t)}}
+			case "scan":
+				return op{step: drawScan(t)}
+			}
+			return op{step: drawBeside(t, lossy), beside: true}
+		}), 1, 8).Draw(t, "ops"),
+	}
+}
+
+// drawBeside draws what others do beside a transaction. No hours pass: until
+// the commit, a life is counted from when the transaction first looks at it.
+func drawBeside(t *rapid.T, lossy bool) step {
+	all := rapid.Custom(func(t *rapid.T) step { return drawStep(t, lossy, false) })
+	return all.Filter(func(s step) bool { _, long := s.(pass); return !long }).Draw(t, "beside")
+}
+
 func drawStep(t *rapid.T, lossy, outer bool) step {
 	kinds := []string{"nothing", "write", "write", "write", "write", "batch", "batch", "parallel", "get", "get", "scan", "scan",
 		"snapshot", "old", "flush", "memtable", "memtable", "memtable", "compact", "collect", "pass"}
 	if outer {
-		kinds = append(kinds, "during", "release", "beside", "reopen", "take over", "crash")
+		kinds = append(kinds, "during", "transaction", "transaction", "release", "beside", "reopen", "take over", "crash")
 	}
 	if lossy {
 		kinds = append(kinds, "crash at", "crash at")
@@ -284,6 +310,8 @@ func drawStep(t *rapid.T, lossy, outer bool) step {
 	case "during":
 		inner := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step { return drawStep(t, lossy, false) }), 1, 5)
 		return during{drawScan(t), rapid.IntRange(0, 5).Draw(t, "row"), inner.Draw(t, "during")}
+	case "transaction":
+		return drawTransaction(t, lossy)
 	case "snapshot":
 		return snapshot{}
 	case "old":
