@@ -132,6 +132,7 @@ func readers(url string) [][]string {
 		{"slate", "manifest", "--db", url},
 		{"slate", "manifest", "--db", url, "--list"},
 		{"slate", "wal", "--db", url},
+		{"slate", "stats", "--db", url},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -48,7 +49,8 @@ func isTerminal(stream any) bool {
 type grid struct {
 	w      io.Writer
 	header table.Row
-	width  int // of the terminal; 0 for anything else
+	right  []int // columns of numbers, counted from 1
+	width  int   // of the terminal; 0 for anything else
 	page   []table.Row
 }
 
@@ -90,13 +92,19 @@ func (g *grid) flush() error {
 	style.Format.Header = text.FormatDefault
 	t.SetStyle(style)
 	t.SuppressTrailingSpaces()
+	configs := make([]table.ColumnConfig, len(g.header))
+	for i := range configs {
+		configs[i].Number = i + 1
+		if g.width > 0 {
+			configs[i].WidthMax, configs[i].WidthMaxEnforcer = max(g.width/2, 20), text.Trim
+		}
+		if slices.Contains(g.right, i+1) {
+			configs[i].Align, configs[i].AlignHeader = text.AlignRight, text.AlignRight
+		}
+	}
+	t.SetColumnConfigs(configs)
 	if g.width > 0 {
 		t.Style().Size.WidthMax = g.width
-		configs := make([]table.ColumnConfig, len(g.header))
-		for i := range configs {
-			configs[i] = table.ColumnConfig{Number: i + 1, WidthMax: max(g.width/2, 20), WidthMaxEnforcer: text.Trim}
-		}
-		t.SetColumnConfigs(configs)
 	}
 	if len(g.header) > 0 {
 		t.AppendHeader(g.header)

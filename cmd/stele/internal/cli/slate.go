@@ -19,6 +19,7 @@ type slateCmd struct {
 	Manifest slateManifestCmd `cmd:"" help:"Show a manifest: what the database consists of."`
 	SST      slateSSTCmd      `cmd:"" name:"sst" help:"Show an SST: its parts and its rows."`
 	WAL      slateWALCmd      `cmd:"" name:"wal" help:"Show the write-ahead log: its objects, or the rows of one."`
+	Stats    slateStatsCmd    `cmd:"" help:"Show the shape of the tree: levels, sizes, rows, amplification."`
 	Compact  slateCompactCmd  `cmd:"" help:"Merge everything into one sorted run."`
 	GC       slateGCCmd       `cmd:"" name:"gc" help:"Delete the objects that the database no longer needs."`
 }
