@@ -12,8 +12,8 @@ import (
 
 // Batch is a list of writes that take effect together: all or none, in one WAL
 // object, under one sequence number. Of several puts and deletes of one key the
-// last counts, and the merges behind it are folded onto it. A Batch is used by one goroutine at a time and may be written more
-// than once.
+// last counts, and the merges behind it are folded onto it. A Batch is used by
+// one goroutine at a time and may be written more than once.
 type Batch struct {
 	data []byte
 	ops  []op
@@ -76,10 +76,13 @@ func (b *Batch) keys(yield func([]byte) bool) {
 	}
 }
 
-// row is the row that a write becomes.
-func (b *Batch) row(o op, seq uint64, now int64) format.Row {
+// row is the row that a write becomes; def is the expiry of one that says
+// nothing of it.
+func (b *Batch) row(o op, seq uint64, now int64, def Expiry) format.Row {
 	r := format.Row{Key: b.key(o), Value: b.value(o), Kind: o.kind, Seq: seq, HasCreate: true, CreateTS: now}
-	r.ExpireTS, r.HasExpire = o.expiry.at(now)
+	if o.kind != format.Tombstone {
+		r.ExpireTS, r.HasExpire = o.expiry.or(def).at(now)
+	}
 	return r
 }
 
@@ -91,7 +94,7 @@ func (b *Batch) value(o op) []byte { return b.data[o.at+o.keyLen : o.at+o.keyLen
 
 // normalise puts the writes in key order and makes one of those to one key. An
 // error leaves the batch as good as it was.
-func (b *Batch) normalise(operator MergeOperator) error {
+func (b *Batch) normalise(operator MergeOperator, def Expiry) error {
 	if err := b.checkOperands(operator); err != nil {
 		return err
 	}
@@ -111,7 +114,7 @@ func (b *Batch) normalise(operator MergeOperator) error {
 			end++
 		}
 		same := b.ops[from:end]
-		o, err := b.fold(same, operator)
+		o, err := b.fold(same, operator, def)
 		if err != nil {
 			b.ops = append(kept, b.ops[from:]...)
 			return err

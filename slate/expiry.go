@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Expiry says when a row expires. The zero value is never.
+// Expiry says when a row expires. The zero value is what Options.DefaultTTL
+// says, which is never if it says nothing.
 //
 // SlateDB shows an expired row until a flush or compaction rewrites it, and so
 // do reads here unless Options.HideExpired says otherwise. A flush or
@@ -19,10 +20,14 @@ type Expiry struct {
 type expiryKind uint8
 
 const (
-	neverExpires expiryKind = iota
+	expiresByDefault expiryKind = iota
+	expiresNever
 	expiresAfter
 	expiresAt
 )
+
+// ExpireNever is never, whatever Options.DefaultTTL says.
+func ExpireNever() Expiry { return Expiry{kind: expiresNever} }
 
 // ExpireAfter is d after the write, rounded up to the millisecond.
 func ExpireAfter(d time.Duration) Expiry {
@@ -35,6 +40,14 @@ func ExpireAfter(d time.Duration) Expiry {
 
 // ExpireAt is at t, rounded down to the millisecond.
 func ExpireAt(t time.Time) Expiry { return Expiry{expiresAt, t.UnixMilli()} }
+
+// or is e, or def if e leaves it to the default.
+func (e Expiry) or(def Expiry) Expiry {
+	if e.kind == expiresByDefault {
+		return def
+	}
+	return e
+}
 
 // at is the time (ms) of expiry of a row written at now, if it has one; one
 // beyond the end of time is none.

@@ -1,6 +1,7 @@
 package slate_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -66,6 +67,78 @@ func TestExpiry(t *testing.T) {
 		}
 		check("compacted", two)
 		equal(t, "none left to see", reader(false), two)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// What a write does not say of its expiry, the writer's options say.
+func TestDefaultTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		db := open(t, b, slate.Options{MergeOperator: slate.Concat})
+		put(t, db, "before", "")
+		put(t, db, "deleted", "")
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, b, slate.Options{MergeOperator: slate.Concat, DefaultTTL: time.Hour + 1})
+		time.Sleep(time.Minute)
+		var batch slate.Batch
+		batch.Put([]byte("put"), nil)
+		batch.PutExpiring([]byte("zero"), nil, slate.Expiry{})
+		batch.PutExpiring([]byte("never"), nil, slate.ExpireNever())
+		batch.PutExpiring([]byte("soon"), nil, slate.ExpireAfter(time.Second))
+		batch.Merge([]byte("merge"), nil)
+		batch.MergeExpiring([]byte("merge"), nil, slate.ExpireAfter(time.Hour+time.Millisecond)) // the same
+		batch.Delete([]byte("deleted"))
+		if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		tx := begin(t, db, slate.Serializable)
+		do(t, tx, "put tx 1")
+		if _, m, err := tx.GetRow(t.Context(), []byte("tx"), nil, slate.ReadOptions{}); err != nil || m.Expires().IsZero() {
+			t.Errorf("the transaction's own row expires at %v, %v", m.Expires(), err)
+		}
+		if _, err := tx.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		batch.Reset()
+		batch.Merge([]byte("k"), nil)
+		batch.MergeExpiring([]byte("k"), nil, slate.ExpireNever())
+		if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); !errors.Is(err, slate.ErrInvalid) {
+			t.Errorf("merges with and without the default in one batch: %v", err)
+		}
+
+		// As they lie in the bucket, the tombstone with them.
+		var got []string
+		for id := uint64(5); id <= 6; id++ { // behind two fences and what was put first
+			rows, err := slate.ReadWAL(t.Context(), "db", b, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rows {
+				s := fmt.Sprintf("%s %s", r.Kind, r.Key)
+				if r.Expires != nil {
+					s += " " + r.Expires.Format("15:04:05.000")
+				}
+				got = append(got, s)
+			}
+		}
+		want := []string{
+			"tombstone deleted", "merge merge 01:01:00.001", "value never", "value put 01:01:00.001",
+			"value soon 00:01:01.000", "value zero 01:01:00.001", "value tx 01:01:00.001",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("rows are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		time.Sleep(2 * time.Hour)
+		put(t, db, "tick", "")
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "two hours later", db, model{"before": "", "never": "", "tick": ""})
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}

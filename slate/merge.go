@@ -220,7 +220,7 @@ func (l *levels) Close() {
 // fold makes one write of the writes ops of one key, in their order: the last
 // put or delete with the operands behind it, or the operands alone. Operands
 // with different expiries are refused, for a row has but one.
-func (b *Batch) fold(ops []op, operator MergeOperator) (op, error) {
+func (b *Batch) fold(ops []op, operator MergeOperator, def Expiry) (op, error) {
 	first := len(ops) - 1
 	for first > 0 && ops[first].kind == format.Merge {
 		first--
@@ -239,9 +239,10 @@ func (b *Batch) fold(ops []op, operator MergeOperator) (op, error) {
 	} else if base.kind == format.Value {
 		below = &format.Row{Value: b.value(base)}
 	}
+	expiry := ops[1].expiry.or(def)
 	for _, o := range ops[1:] {
 		operands = append(operands, b.value(o))
-		if o.expiry != ops[1].expiry || base.kind != format.Tombstone && o.expiry != base.expiry {
+		if o.expiry.or(def) != expiry || base.kind != format.Tombstone && base.expiry.or(def) != expiry {
 			return op{}, fmt.Errorf("%w: key %q: one batch merges with different expiries", ErrInvalid, key)
 		}
 	}
@@ -249,7 +250,7 @@ func (b *Batch) fold(ops []op, operator MergeOperator) (op, error) {
 	if err != nil {
 		return op{}, err
 	}
-	out := op{at: len(b.data), keyLen: len(key), valLen: len(value), kind: format.Value, expiry: ops[1].expiry}
+	out := op{at: len(b.data), keyLen: len(key), valLen: len(value), kind: format.Value, expiry: expiry}
 	if base.kind == format.Merge {
 		out.kind = format.Merge
 	}

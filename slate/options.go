@@ -102,6 +102,12 @@ type Options struct {
 	// are seen, as in SlateDB, until a flush or compaction rewrites them.
 	HideExpired bool
 
+	// DefaultTTL is how long after its write a put or merge expires that says
+	// nothing of it, rounded up to the millisecond; see Expiry. It is a setting
+	// of this writer and is stored with each row, not with the database: what was
+	// written before stays as it is. Default 0: never.
+	DefaultTTL time.Duration
+
 	// WALBucket holds the log, and nothing else, if it is not nil: a bucket that
 	// answers sooner makes durable writes faster. It is decided when the database
 	// is created and holds for every writer and reader, SlateDB's included:
@@ -157,6 +163,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	if o.WALPath != "" && o.WALBucket == nil {
 		faults = append(faults, fmt.Errorf("WALPath is %q, and there is no WALBucket", o.WALPath))
 	}
+	atLeast("DefaultTTL", int64(o.DefaultTTL), 0)
 	atLeast("MaxFlushDelay", int64(o.MaxFlushDelay), 0)
 	atLeast("L0Bytes", o.L0Bytes, 1)
 	atLeast("MaxUnflushedBytes", o.MaxUnflushedBytes, 1)
@@ -195,6 +202,14 @@ func set[T comparable](p *T, def T) {
 	}
 }
 
+// expiry is that of rows which say nothing of it.
+func (o *Options) expiry() Expiry {
+	if o.DefaultTTL > 0 {
+		return ExpireAfter(o.DefaultTTL)
+	}
+	return ExpireNever()
+}
+
 func (o *Options) sst() sst.WriterOptions {
 	return sst.WriterOptions{
 		BlockSize: o.BlockBytes, Codec: o.Compression,
@@ -207,7 +222,16 @@ type WriteOptions struct {
 	// Volatile lets the write return when it is visible, before it is durable.
 	// WriteHandle.AwaitDurable waits for the rest.
 	Volatile bool
+	// Seq is the write's place in the order of all writes, for a copy that is to
+	// have the places of another log. It must be greater than that of every write
+	// so far, and at most MaxSeq; else the write is ErrInvalid and changes
+	// nothing. Default: the next one.
+	Seq uint64
 }
+
+// MaxSeq is the greatest sequence number that a write may ask for. There are as
+// many behind it, so that the database never runs out of them.
+const MaxSeq = 1 << 61
 
 // Range selects the keys k with Lower <= k < Upper, bytewise. A nil bound is no
 // bound. Reverse yields them in descending order.

@@ -240,7 +240,7 @@ func (tx *Tx) insert(ctx context.Context) (WriteHandle, error) {
 		c.remember()
 	}
 	tx.reads.Settle()
-	return tx.db.insert(ctx, &tx.batch, tx)
+	return tx.db.insert(ctx, &tx.batch, tx.opts.Write.Seq, tx)
 }
 
 // Rollback ends the transaction without effect. Afterwards, and after Commit, it
@@ -356,7 +356,7 @@ func (t *txSource) pin(bool) (*view, uint64) {
 		now := t.db.opts.Clock.Now().UnixMilli()
 		for _, o := range fresh {
 			t.indexed++
-			row := t.batch.row(o, t.snap.seq+uint64(t.indexed), now)
+			row := t.batch.row(o, t.snap.seq+uint64(t.indexed), now, t.db.opts.expiry())
 			t.own.Add(&row)
 		}
 	}

@@ -59,23 +59,23 @@ func (db *DB) Delete(ctx context.Context, key []byte) error {
 // If the context ends while Write waits for durability, the batch has been
 // applied and may still become durable.
 func (db *DB) Write(ctx context.Context, b *Batch, opts WriteOptions) (WriteHandle, error) {
-	h, err := db.insert(ctx, b, nil)
+	h, err := db.insert(ctx, b, opts.Seq, nil)
 	if err != nil || opts.Volatile {
 		return h, err
 	}
 	return h, h.AwaitDurable(ctx)
 }
 
-// insert makes a batch visible, that of tx if it is not nil: then only if it is
-// in no conflict, and tx ends with it.
-func (db *DB) insert(ctx context.Context, b *Batch, tx *Tx) (WriteHandle, error) {
+// insert makes a batch visible under seq, 0 for the next one. If tx is not nil,
+// the batch is its own: then only if it is in no conflict, and tx ends with it.
+func (db *DB) insert(ctx context.Context, b *Batch, seq uint64, tx *Tx) (WriteHandle, error) {
 	switch {
 	case b.err != nil:
 		return WriteHandle{}, b.err
 	case len(b.ops) == 0:
 		return WriteHandle{}, fmt.Errorf("%w: the batch is empty", ErrInvalid)
 	}
-	if err := b.normalise(db.opts.MergeOperator); err != nil {
+	if err := b.normalise(db.opts.MergeOperator, db.opts.expiry()); err != nil {
 		return WriteHandle{}, err
 	}
 	if b.size > db.opts.MaxBatchBytes {
@@ -90,13 +90,18 @@ func (db *DB) insert(ctx context.Context, b *Batch, tx *Tx) (WriteHandle, error)
 		return WriteHandle{}, err
 	}
 	defer db.writeMu.Unlock()
+	if last := db.writer.seq; seq == 0 {
+		seq = last + 1
+	} else if seq <= last || seq > MaxSeq {
+		return WriteHandle{}, fmt.Errorf("%w: seq %d is not above %d, which a write has already, and at most %d", ErrInvalid, seq, last, uint64(MaxSeq))
+	}
 	if tx != nil {
 		if err := tx.check(); err != nil {
 			return WriteHandle{}, err
 		}
 		tx.Rollback() // what others write from here on is behind it
 	}
-	return db.apply(b), nil
+	return db.apply(b, seq), nil
 }
 
 // lockWithRoom takes writeMu when size bytes more may be held in memory. A
@@ -137,14 +142,14 @@ func (db *DB) lockWithRoom(ctx context.Context, size int64) error {
 
 // apply gives the batch its seq, inserts it and makes it visible. It is called
 // with writeMu held and does no I/O.
-func (db *DB) apply(b *Batch) WriteHandle {
+func (db *DB) apply(b *Batch, seq uint64) WriteHandle {
 	w := &db.writer
-	w.seq++
+	w.seq = seq
 	w.tick = max(w.tick, db.opts.Clock.Now().UnixMilli())
 	w.refs = w.refs[:0]
-	table := db.state.active
+	table, def := db.state.active, db.opts.expiry()
 	for _, o := range b.ops {
-		row := b.row(o, w.seq, w.tick)
+		row := b.row(o, w.seq, w.tick, def)
 		w.refs = append(w.refs, table.Add(&row))
 	}
 	h := WriteHandle{Seq: w.seq, Created: time.UnixMilli(w.tick), log: db.log}

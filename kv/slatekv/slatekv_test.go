@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stele-db/stele/kv"
 	"github.com/stele-db/stele/kv/kvtest"
@@ -128,6 +129,12 @@ func TestNoDatabase(t *testing.T) {
 	wantBoth(t, "Open", err, kv.ErrInvalid, bucket.ErrInvalid)
 	_, err = slatekv.OpenReader(t.Context(), "gopher://x/y", slate.ReaderOptions{})
 	wantBoth(t, "OpenReader", err, kv.ErrInvalid, bucket.ErrUnsupported)
+}
+
+// A store whose rows would expire unasked is refused.
+func TestDefaultTTL(t *testing.T) {
+	_, err := slatekv.OpenBucket(t.Context(), "db", bucket.NewInMemBucket(), slate.Options{DefaultTTL: time.Hour})
+	wantBoth(t, "OpenBucket", err, kv.ErrInvalid, slate.ErrInvalid)
 }
 
 // TestCorrupt damages an SST and finds the object and offset in the error.

@@ -48,6 +48,9 @@ func Open(ctx context.Context, url string, opts slate.Options) (*Store, error) {
 // OpenBucket is Open for the database at path in b. The caller keeps b and
 // closes it after the store.
 func OpenBucket(ctx context.Context, path string, b bucket.Bucket, opts slate.Options) (*Store, error) {
+	if opts.DefaultTTL != 0 {
+		return nil, shared(fmt.Errorf("open %q: %w: DefaultTTL is %v: what a kv.Store is given has to stay", path, slate.ErrInvalid, opts.DefaultTTL))
+	}
 	db, err := slate.Open(ctx, path, b, opts)
 	if err != nil {
 		return nil, shared(err)
