@@ -45,8 +45,14 @@
 // and compactions fold those that no snapshot parts. Without the operator such
 // rows are refused by key.
 //
-// A put or merge may carry an Expiry. What has expired is dropped by flushes and
-// compactions, and hidden at once if Options.HideExpired says so.
+// A put or merge may carry an Expiry; without one Options.DefaultTTL counts. What
+// has expired is dropped by flushes and compactions, and hidden at once if
+// Options.HideExpired says so.
+//
+// # Deleting ranges
+//
+// DB.DeleteRange writes a tombstone for every key of a range, in one batch if
+// they fit, which is then a single moment, else in several one after the other.
 //
 // # Transactions
 //

@@ -225,3 +225,59 @@ func ExampleDB_Begin() {
 	// Grace: conflict: key "seat 12" was written at seq 1, after the transaction began at seq 0: run it again
 	// true
 }
+
+func ExampleDB_DeleteRange() {
+	ctx := context.Background()
+	db, err := slate.Open(ctx, "mail", bucket.NewInMemBucket(), slate.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for _, key := range []string{"inbox/1", "spam/1", "spam/2", "spam/3", "trash/1"} {
+		if err := db.Put(ctx, []byte(key), nil); err != nil {
+			log.Fatal(err)
+		}
+	}
+	done, err := db.DeleteRange(ctx, slate.Prefix([]byte("spam/")), slate.DeleteRangeOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(done.Keys, "keys in", done.Batches, "batch")
+	for kv := range db.Scan(ctx, slate.Range{}) {
+		fmt.Println(string(kv.Key))
+	}
+	// Output:
+	// 3 keys in 1 batch
+	// inbox/1
+	// trash/1
+}
+
+func ExampleExpiry() {
+	ctx := context.Background()
+	db, err := slate.Open(ctx, "sessions", bucket.NewInMemBucket(), slate.Options{DefaultTTL: time.Hour, HideExpired: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+
+	var b slate.Batch
+	b.Put([]byte("session"), []byte("for an hour"))
+	b.PutExpiring([]byte("code"), []byte("for a minute"), slate.ExpireAfter(time.Minute))
+	b.PutExpiring([]byte("name"), []byte("for ever"), slate.ExpireNever())
+	b.PutExpiring([]byte("past"), []byte("gone already"), slate.ExpireAt(time.Unix(0, 0)))
+	h, err := db.Write(ctx, &b, slate.WriteOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for row := range db.Scan(ctx, slate.Range{}) {
+		life := "ever"
+		if end := row.Expires(); !end.IsZero() {
+			life = end.Sub(h.Created).String()
+		}
+		fmt.Println(string(row.Key), life)
+	}
+	// Output:
+	// code 1m0s
+	// name ever
+	// session 1h0m0s
+}

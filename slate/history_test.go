@@ -536,6 +536,34 @@ func (s batch) run(w *world) {
 	}
 }
 
+// deletion deletes a range.
+type deletion struct {
+	r        slate.Range
+	volatile bool
+}
+
+func (s deletion) String() string {
+	out := "delete " + rangeText(s.r)
+	if s.volatile {
+		out += ", not waiting"
+	}
+	return out
+}
+
+func (s deletion) run(w *world) {
+	var deletes []write
+	for _, k := range slices.Sorted(maps.Keys(w.last().rows)) {
+		if inside(s.r, k) {
+			deletes = append(deletes, write{kind: "delete", key: k})
+		}
+	}
+	done, err := w.db.DeleteRange(w.ctx, s.r, slate.DeleteRangeOptions{Atomic: true, Volatile: s.volatile})
+	w.wrote(done.Last, deletes)
+	if w.ok("delete range", err) && !s.volatile && done.Last.Seq > 0 {
+		w.settled()
+	}
+}
+
 // parallel writes rows with different keys at the same time.
 type parallel struct{ writes []write }
 

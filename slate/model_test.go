@@ -282,7 +282,7 @@ func drawBeside(t *rapid.T, lossy bool) step {
 }
 
 func drawStep(t *rapid.T, lossy, outer bool) step {
-	kinds := []string{"nothing", "write", "write", "write", "write", "batch", "batch", "parallel", "get", "get", "scan", "scan",
+	kinds := []string{"nothing", "write", "write", "write", "write", "batch", "batch", "parallel", "delete range", "get", "get", "scan", "scan",
 		"snapshot", "old", "flush", "memtable", "memtable", "memtable", "compact", "collect", "pass"}
 	if outer {
 		kinds = append(kinds, "during", "transaction", "transaction", "release", "beside", "reopen", "take over", "crash")
@@ -303,6 +303,8 @@ func drawStep(t *rapid.T, lossy, outer bool) step {
 		writes := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) write { return drawWrite(t, 0) }), 2, 5,
 			func(w write) string { return w.key }).Draw(t, "parallel")
 		return parallel{writes}
+	case "delete range":
+		return deletion{drawRange(t), rapid.Bool().Draw(t, "volatile")}
 	case "get":
 		return get{drawKey(t)}
 	case "scan":
