@@ -226,7 +226,6 @@ func (l *Log) run() {
 		err := l.put(b)
 		l.settle(b, err)
 		if err != nil {
-			l.env.Failed(err)
 			return
 		}
 	}
@@ -235,6 +234,9 @@ func (l *Log) run() {
 // settle gives the waiters of b the outcome of its put, also if the log was
 // aborted meanwhile.
 func (l *Log) settle(b *Buffer, err error) {
+	if err != nil {
+		l.env.Failed(err) // before the waiters go on: their next call finds the end
+	}
 	l.mu.Lock()
 	id := l.nextID
 	l.flying = nil
