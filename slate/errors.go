@@ -68,12 +68,12 @@ type ConflictError struct {
 	Start uint64
 }
 
-// Error names the key and both seqs.
+// Error names the key, the beginning of a long one, and both seqs.
 func (e *ConflictError) Error() string {
 	if e.Key == nil {
 		return fmt.Sprintf("conflict: more was written since the transaction began at seq %d than MaxTxHistoryBytes keeps: make it shorter, or raise that", e.Start)
 	}
-	return fmt.Sprintf("conflict: key %q was written at seq %d, after the transaction began at seq %d: run it again", e.Key, e.Seq, e.Start)
+	return fmt.Sprintf("conflict: key %.100q was written at seq %d, after the transaction began at seq %d: run it again", e.Key, e.Seq, e.Start)
 }
 
 // Is reports whether target is ErrConflict.
