@@ -77,12 +77,14 @@ func (db *DB) write(ctx context.Context, fn func(*Tx) error) error { return db.U
 
 // Update runs fn in a transaction and commits it, durably, if fn returns nil;
 // else nothing is changed and the error is returned. Rows and their index
-// entries change together or not at all. When the transaction conflicts with
-// another it runs again, so fn must be prepared to run more than once. fn must
-// write through its transaction: a write through the database waits for the
-// transaction to end, which waits for fn. It returns
-// ErrConflict if it conflicted every time, and ErrUnknownOutcome if it cannot
-// be told whether the commit took effect.
+// entries change together or not at all. Transactions are serializable and do not
+// wait for each other: one that conflicts with another runs again, after a short
+// wait, up to 32 times, so fn must be prepared to run more than once. fn must
+// write through its transaction: a write through the database is another one,
+// which may conflict with it each time, or wait with it for a change of schema.
+// Update returns ErrConflict, with a *ConflictError that names the key, if it
+// conflicted every time, and ErrUnknownOutcome if it cannot be told whether the
+// commit took effect.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	return db.db.Update(ctx, func(tx *record.Tx) error {
 		return fn(&Tx{tx, db.bound})

@@ -49,6 +49,9 @@ type (
 	// UniqueError names the unique index and the values that are taken. It
 	// matches ErrExists.
 	UniqueError = record.UniqueError
+	// ConflictError names the key over which transactions conflicted. It matches
+	// ErrConflict.
+	ConflictError = kv.ConflictError
 	// CorruptError names the damaged object and place. It matches ErrCorrupt.
 	CorruptError = kv.CorruptError
 )

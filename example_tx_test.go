@@ -44,6 +44,40 @@ func ExampleDB_Update() {
 	// curl dash wget zsh
 }
 
+// Transactions wait for nobody. One that has read what another changes before it
+// commits runs again, and sees the change.
+func ExampleDB_Update_conflict() {
+	ctx := context.Background()
+	db := openPackages(ctx)
+	defer closeDB(db)
+
+	attempt := 0
+	err := db.Update(ctx, func(tx *stele.Tx) error {
+		p, err := Packages.Get(ctx, tx, "dash")
+		if err != nil {
+			return err
+		}
+		if attempt++; attempt == 1 { // somebody else, just now
+			rebuilt := p
+			rebuilt.Size = 200
+			if err := Packages.Put(ctx, db, &rebuilt); err != nil {
+				return err
+			}
+		}
+		fmt.Printf("attempt %d: %d\n", attempt, p.Size)
+		p.Size++
+		return Packages.Update(ctx, tx, &p)
+	})
+	fmt.Println(err)
+	dash, err := Packages.Get(ctx, db, "dash")
+	fmt.Println(dash.Size, err)
+	// Output:
+	// attempt 1: 191
+	// attempt 2: 200
+	// <nil>
+	// 201 <nil>
+}
+
 func ExampleDB_View() {
 	ctx := context.Background()
 	db := openPackages(ctx)

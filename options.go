@@ -28,7 +28,7 @@ type Options struct {
 
 // recordOptions are the options of the record layer.
 func (o Options) recordOptions() record.Options {
-	return record.Options{IndexBuildRows: o.IndexBuildRows, Clock: o.Clock}
+	return record.Options{IndexBuildRows: o.IndexBuildRows, Clock: o.Clock, Random: o.Engine.Random}
 }
 
 // engineOptions are the options of the engine.

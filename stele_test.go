@@ -238,6 +238,45 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// A transaction commits while another is open, which then runs again, for it has
+// read what the first changed; a third, which has not, commits as it is.
+func TestUpdatesDoNotWaitForEachOther(t *testing.T) {
+	db := open(t, Users)
+	fill(t, db)
+	ctx := t.Context()
+	var cities []string
+	apart := 0
+	err := db.Update(ctx, func(tx *stele.Tx) error {
+		u1, err := Users.Get(ctx, tx, "u1")
+		if err != nil {
+			return err
+		}
+		if cities = append(cities, u1.City); len(cities) == 1 {
+			err := db.Update(ctx, func(other *stele.Tx) error {
+				apart++
+				if err := Users.Put(ctx, tx, &User{ID: "new", City: "Rome"}); err != nil {
+					return err
+				}
+				return Users.Put(ctx, other, &User{ID: "u1", City: "Bergen"})
+			})
+			if err != nil {
+				return err
+			}
+		}
+		u1.Age = 50
+		return Users.Update(ctx, tx, &u1)
+	})
+	if err != nil || strings.Join(cities, " ") != "Oslo Bergen" || apart != 1 {
+		t.Errorf("%v after attempts that saw %q, %d of the other", err, cities, apart)
+	}
+	if u, err := Users.Get(ctx, db, "u1"); err != nil || u.City != "Bergen" || u.Age != 50 {
+		t.Errorf("it left %+v, %v", u, err)
+	}
+	if got := ids(t, db, Users.Where(UserCity.Eq("Rome"))); got != "" {
+		t.Errorf("of its first attempt is left %q", got)
+	}
+}
+
 func TestTransactions(t *testing.T) {
 	db := open(t, Users)
 	fill(t, db)

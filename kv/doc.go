@@ -18,9 +18,10 @@
 //
 //   - The writes of a transaction become visible together or not at all, to
 //     every reader, and survive a crash together or not at all.
-//   - Transactions are serializable: the outcome is that of running them one
-//     after another. A store may reach that by letting Begin wait, or by
-//     refusing a Commit with ErrConflict; callers must be ready for both.
+//   - Transactions are serializable, unless they ask for less ([Isolation]): the
+//     outcome is that of running them one after another. No transaction waits
+//     for another: the Commit that comes too late is refused with a
+//     [ConflictError], and the whole transaction should run again.
 //   - A commit that returned is seen by every read, snapshot and transaction
 //     that starts afterwards, and is durable unless it was asked to be volatile.
 //   - Readers never block writers, and writers never block readers.

@@ -13,7 +13,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrExists   = errors.New("already exists")
 	ErrReadOnly = errors.New("read-only")
-	// Run it again.
+	// Run it again; see ConflictError.
 	ErrConflict = errors.New("conflict")
 	// Wait, then run it again.
 	ErrUnavailable = errors.New("unavailable")
@@ -29,6 +29,26 @@ var (
 	// Fix permissions or credentials.
 	ErrDenied = errors.New("access denied")
 )
+
+// ConflictError says over what a transaction was refused. It matches
+// ErrConflict.
+type ConflictError struct {
+	// Key was written by another transaction since this one began, which read or
+	// writes it. It is nil if the store cannot tell it, as of a transaction that
+	// was open for so long that it has forgotten what was written since.
+	Key []byte
+}
+
+// Error names the key, the beginning of a long one.
+func (e *ConflictError) Error() string {
+	if e.Key == nil {
+		return "conflict: too much was written since the transaction began"
+	}
+	return fmt.Sprintf("conflict: key %.100q was written since the transaction began", e.Key)
+}
+
+// Is reports whether target is ErrConflict.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
 // CorruptError says where stored bytes contradict their checksum or format.
 // It matches ErrCorrupt.

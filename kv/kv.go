@@ -73,11 +73,10 @@ type Store interface {
 	// them up.
 	Snapshot(ctx context.Context) (Snapshot, error)
 
-	// Begin starts a transaction. It returns ErrReadOnly on a store opened for
-	// reading. Every transaction must end in Commit or Rollback. Begin may wait
-	// until another transaction has ended, or ctx has: one goroutine that
-	// begins a second transaction inside a first may wait for itself. Reads
-	// that need no writes belong in a snapshot.
+	// Begin starts a transaction, which sees every commit that has returned. It
+	// waits for no other transaction. It returns ErrReadOnly on a store opened
+	// for reading. Every transaction must end in Commit or Rollback; until then
+	// the store keeps what it sees.
 	Begin(ctx context.Context, opts TxOptions) (Tx, error)
 
 	// Flush makes every committed write durable.
@@ -108,9 +107,14 @@ type Tx interface {
 	// Delete removes key at commit, whether or not it is there. It returns
 	// ErrInvalid for a key that CheckKey refuses.
 	Delete(key []byte) error
+	// MarkRead makes the transaction conflict with writes of the keys as if it
+	// were serializable and had read them. It copies them.
+	MarkRead(keys ...[]byte) error
 	// Commit applies the writes atomically and ends the transaction, whatever
-	// it returns. With ErrConflict, another transaction committed in a way that
-	// this one must not have missed: run the whole transaction again. With
+	// it returns. With a *ConflictError, which matches ErrConflict, another
+	// transaction committed in a way that this one must not have missed: run the
+	// whole transaction again. One that has written nothing is never refused for
+	// that, and one is never refused if no other committed since its begin. With
 	// ErrUnknownOutcome, it may take effect or not: read before writing again.
 	// With any other error nothing of it took effect, and nothing will.
 	Commit(ctx context.Context) error
@@ -119,9 +123,23 @@ type Tx interface {
 	Rollback()
 }
 
+// Isolation says which commits of others a transaction must not have missed.
+type Isolation uint8
+
+const (
+	// Serializable: those that wrote what it has read, by key or by range, or
+	// what it writes. A store may count a little more as read than was read.
+	Serializable Isolation = iota
+	// SnapshotIsolation: those that wrote what it writes, and the keys of
+	// MarkRead. Two transactions may then each write what the other has read.
+	SnapshotIsolation
+)
+
 // TxOptions says how a transaction runs. Its zero value is the safest:
 // serializable and durable.
 type TxOptions struct {
+	// Isolation is Serializable by default.
+	Isolation Isolation
 	// Volatile lets Commit return when the writes are visible, before they are
 	// durable; a crash may then lose the newest commits, never a part of one
 	// nor one that a surviving commit came after.

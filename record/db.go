@@ -2,6 +2,8 @@ package record
 
 import (
 	"context"
+	"crypto/rand"
+	"io"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +22,9 @@ type Options struct {
 	// Clock measures the waits of DB.Update between its attempts; the machine's
 	// by default.
 	Clock clock.Clock
+	// Random spreads those waits; crypto/rand by default. It must be safe for
+	// concurrent use.
+	Random io.Reader
 }
 
 const defaultIndexBuildRows = 100_000
@@ -75,6 +80,9 @@ func Open(ctx context.Context, store kv.Store, opts Options) (*DB, error) {
 	}
 	if opts.Clock == nil {
 		opts.Clock = clock.System
+	}
+	if opts.Random == nil {
+		opts.Random = rand.Reader
 	}
 	db := &DB{store: store, opts: opts, tables: map[string]*Table{}}
 	if err := db.load(ctx); err != nil {

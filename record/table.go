@@ -220,11 +220,15 @@ func (t *Table) failed(verb string, s *Schema, key tuple.Tuple, err error) error
 	if err == nil {
 		return nil
 	}
+	return fmt.Errorf("%s %s %s: %w", verb, t.name, keyText(s, key), err)
+}
+
+func keyText(s *Schema, key tuple.Tuple) string {
 	text := []rune(s.FormatKey(key))
 	if len(text) > keyInError {
 		text = append(text[:keyInError], '…')
 	}
-	return fmt.Errorf("%s %s %s: %w", verb, t.name, string(text), err)
+	return string(text)
 }
 
 // stored says that a record that is stored cannot be read.

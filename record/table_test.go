@@ -244,6 +244,41 @@ func TestUpdateRetries(t *testing.T) {
 	})
 }
 
+// The error of an update that conflicts every time says over which row, or over
+// which index.
+func TestConflictsAreNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		db, tables := newTables(t, userProto)
+		users := tables[0]
+		put := func(tx *record.Tx, json string) error { return users.Put(ctx, tx, user(t, users, "%s", json)) }
+		n := 100
+		for want, c := range map[string]struct {
+			read   func(tx *record.Tx) error
+			theirs string
+		}{
+			"User 7: ": {func(tx *record.Tx) error { return put(tx, `{"id": 7, "email": "mine"}`) }, `{"id": 7, "email": "theirs%[1]d"}`},
+			"User: index city: ": {func(tx *record.Tx) error {
+				where := record.Compare{Field: "city", Op: record.Eq, Value: tuple.String("Oslo")}
+				_, _, err := collect(users, tx, record.Query{Where: where})
+				return errors.Join(err, put(tx, `{"id": 1, "email": "one"}`))
+			}, `{"id": %[1]d, "city": "Oslo", "email": "%[1]d"}`},
+		} {
+			err := db.Update(ctx, func(tx *record.Tx) error {
+				n++
+				err := c.read(tx)
+				update(t, db, func(tx *record.Tx) error { return put(tx, fmt.Sprintf(c.theirs, n)) })
+				return err
+			})
+			e, ok := errors.AsType[*kv.ConflictError](err)
+			if !ok || !errors.Is(err, kv.ErrConflict) || !strings.HasPrefix(err.Error(), want+"gave up after 32 attempts: ") || e.Key == nil {
+				t.Errorf("%v; want it to begin with %q", err, want)
+			}
+		}
+		verify(t, users)
+	})
+}
+
 // slow is a reader whose gets take a while, and which counts them.
 type slow struct {
 	kv.Reader

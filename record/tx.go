@@ -1,19 +1,22 @@
 package record
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"time"
 
+	"github.com/stele-db/stele/internal/backoff"
 	"github.com/stele-db/stele/kv"
+	"github.com/stele-db/stele/tuple"
 )
 
 const (
 	// maxAttempts is how often Update runs its function before it gives up.
 	maxAttempts = 32
-	// Waits between attempts double from the first to the longest.
+	// The bounds of the waits between attempts.
 	firstBackoff = time.Millisecond
 	maxBackoff   = 200 * time.Millisecond
 )
@@ -64,45 +67,55 @@ func rawKey(key []byte) error {
 	return nil
 }
 
-// Update runs fn in a transaction and commits it, durably, if fn returns nil;
-// else nothing is changed and the error is returned. When the transaction
-// conflicts with another one it runs again, after a short wait that grows, up to
-// 32 times: fn must be prepared to run more than once. It returns kv.ErrConflict
-// if it conflicted every time, and kv.ErrUnknownOutcome if the store cannot tell
+// Update runs fn in a serializable transaction and commits it, durably, if fn
+// returns nil; else nothing is changed and the error is returned. Transactions
+// do not wait for each other: when this one conflicts with another it runs again,
+// up to 32 times, after waits that double from 1 ms to 200 ms and are shortened
+// at random by up to half. So fn must be prepared to run more than once. Update
+// returns kv.ErrConflict, with the row or index and a *kv.ConflictError that has
+// the key, if it conflicted every time, and kv.ErrUnknownOutcome if the store cannot tell
 // whether the commit took effect. fn must not call Update or Define.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	return db.UpdateWith(ctx, kv.TxOptions{}, fn)
 }
 
-// UpdateWith is Update with options of the store's transaction. After a
-// volatile one, Store().Flush waits until it is durable, and with it all that
-// were committed before.
+// UpdateWith is Update with options of the store's transaction. Rows and index
+// entries agree under snapshot isolation too, and unique stays unique: a Table
+// writes each key of which it must be sure. After a volatile one, Store().Flush
+// waits until it is durable, and with it all that were committed before.
 func (db *DB) UpdateWith(ctx context.Context, opts kv.TxOptions, fn func(*Tx) error) error {
-	backoff := firstBackoff
-	for attempt := 1; ; attempt++ {
-		err := db.attempt(ctx, opts, fn)
-		if !errors.Is(err, kv.ErrConflict) {
-			return err
-		}
-		if attempt == maxAttempts {
-			return fmt.Errorf("gave up after %d attempts: %w", attempt, err)
-		}
-		if err := db.wait(ctx, backoff); err != nil {
-			return err
-		}
-		backoff = min(2*backoff, maxBackoff)
+	p := backoff.Policy{
+		Attempts: maxAttempts, First: firstBackoff, Max: maxBackoff,
+		Clock: db.opts.Clock, Random: db.opts.Random,
 	}
+	again := func(err error) bool { return errors.Is(err, kv.ErrConflict) }
+	err := p.Do(ctx, again, func() error { return db.attempt(ctx, opts, fn) })
+	if c, ok := errors.AsType[*kv.ConflictError](err); ok {
+		if what := db.describe(c.Key); what != "" {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	return err
 }
 
-func (db *DB) wait(ctx context.Context, d time.Duration) error {
-	fired, stop := db.opts.Clock.After(d)
-	defer stop()
-	select {
-	case <-fired:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// describe names the row or the index to which a key belongs, "" if none.
+func (db *DB) describe(key []byte) string {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, t := range db.tables {
+		s := t.Schema()
+		if rest, ok := bytes.CutPrefix(key, rowPrefix(t.id)); ok {
+			if pk, err := tuple.DecodeAll(rest, nil); err == nil {
+				return t.name + " " + keyText(s, pk)
+			}
+		}
+		for _, ix := range s.indexes {
+			if bytes.HasPrefix(key, indexPrefix(t.id, ix.id)) {
+				return t.name + ": index " + ix.name
+			}
+		}
 	}
+	return ""
 }
 
 // attempt runs fn once.

@@ -416,6 +416,36 @@ func TestConcurrentCallers(t *testing.T) {
 	}
 }
 
+// Of callers who want the same unique value at once, one gets it, and the others
+// are told that it is taken.
+func TestConcurrentClaims(t *testing.T) {
+	r := start(t, farmSchema, Options{}, nil)
+	for round := range 5 {
+		var wg sync.WaitGroup
+		got := make([]codes.Code, 8)
+		for caller := range got {
+			wg.Go(func() {
+				_, err := r.call(t.Context(), "PutCow", fmt.Sprintf(`{"tag":%d,"chip":"chip %d"}`, 10*round+caller+1, round))
+				got[caller] = status.Code(err)
+			})
+		}
+		wg.Wait()
+		slices.Sort(got)
+		want := []codes.Code{codes.OK}
+		if !slices.Equal(got, append(want, slices.Repeat([]codes.Code{codes.AlreadyExists}, 7)...)) {
+			t.Errorf("round %d: %v", round, got)
+		}
+	}
+	cows, err := r.db.Table(t.Context(), "Cow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := record.VerifyTable(t.Context(), r.db.Store(), cows)
+	if err != nil || !v.OK() || v.Rows != 5 {
+		t.Errorf("verify: %+v, %v", v, err)
+	}
+}
+
 func TestBadMessages(t *testing.T) {
 	r := start(t, dogSchema, Options{}, nil)
 	st := r.refused("PutDog", `{"name":"nobody"}`, codes.InvalidArgument, "pk")

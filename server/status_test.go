@@ -111,6 +111,7 @@ func TestStatusKeepsTheStoreToItself(t *testing.T) {
 		fmt.Errorf("secret-bucket/wal: %w", kv.ErrUnavailable),
 		&kv.CorruptError{Object: "secret-key", Offset: 1, Reason: "checksum"},
 		fmt.Errorf("secret role: %w", kv.ErrDenied),
+		fmt.Errorf("Dog secret: %w", &kv.ConflictError{Key: []byte("secret")}),
 		errors.New("secret"),
 	} {
 		if msg := toStatus("M", err).Message(); strings.Contains(msg, "secret") {

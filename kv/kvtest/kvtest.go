@@ -35,6 +35,12 @@ func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 		{"context", testContext},
 		{"closed", testClosed},
 		{"atomic", testAtomic},
+		{"conflicts", testConflicts},
+		{"write skew", testWriteSkew},
+		{"conflict with whom", testConflictWithWhom},
+		{"commit within a scan", testCommitWithinScan},
+		{"many reads", testManyReads},
+		{"run again", testRunAgain},
 		{"serializable", testSerializable},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"sync"
 	"sync/atomic"
 
+	"github.com/stele-db/stele/internal/conflict"
 	"github.com/stele-db/stele/kv"
-	"github.com/stele-db/stele/kv/internal/overlay"
-	"github.com/stele-db/stele/kv/internal/sorted"
+	"github.com/stele-db/stele/kv/memkv/internal/sorted"
 )
 
 // Store is a kv.Store in memory. Its methods may be called concurrently.
@@ -20,19 +21,33 @@ type Store struct {
 
 // data is what a store and its read-only windows share.
 type data struct {
-	lock *overlay.Lock
-	// live belongs to the holder of lock. view is a clone of it that is never
-	// changed, so that readers need no lock.
-	live *sorted.Map[[]byte]
-	view atomic.Pointer[sorted.Map[[]byte]]
+	closed atomic.Bool // the store itself
+	view   atomic.Pointer[version]
+	recent *conflict.History
+
+	mu   sync.Mutex          // held by the transaction that commits
+	live *sorted.Map[[]byte] // guarded by mu
 }
+
+// version is the state that a commit left. It is never changed.
+type version struct {
+	pairs *sorted.Map[[]byte]
+	seq   uint64 // of the commit, from 1
+}
+
+// Bounds of what is remembered of the keys that open transactions read, each,
+// and that were written meanwhile, in bytes.
+const (
+	readLimit   = 1 << 20
+	recentLimit = 16 << 20
+)
 
 var _ kv.Store = (*Store)(nil)
 
 // New returns an empty store.
 func New() *Store {
-	d := &data{lock: overlay.NewLock(), live: sorted.New[[]byte]()}
-	d.view.Store(d.live.Clone())
+	d := &data{recent: conflict.New(recentLimit), live: sorted.New[[]byte]()}
+	d.view.Store(&version{pairs: d.live.Clone()})
 	return &Store{data: d}
 }
 
@@ -60,40 +75,60 @@ func (s *Store) Snapshot(ctx context.Context) (kv.Snapshot, error) {
 }
 
 // reader pins the current state.
-func (s *Store) reader() *snapshot { return &snapshot{store: s, view: s.view.Load()} }
+func (s *Store) reader() *snapshot { return &snapshot{store: s, version: s.view.Load()} }
 
 // Begin implements kv.Store.
-func (s *Store) Begin(ctx context.Context, _ kv.TxOptions) (kv.Tx, error) {
+func (s *Store) Begin(ctx context.Context, opts kv.TxOptions) (kv.Tx, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
 	if s.readOnly {
 		return nil, fmt.Errorf("begin: %w", kv.ErrReadOnly)
 	}
-	if err := s.lock.Acquire(ctx); err != nil {
-		return nil, fmt.Errorf("begin: %w", err)
+	if opts.Isolation > kv.SnapshotIsolation {
+		return nil, fmt.Errorf("begin: isolation %d: %w", opts.Isolation, kv.ErrInvalid)
 	}
-	return overlay.Begin(s.reader(), overlay.Hooks{Apply: s.apply, Release: s.lock.Release}), nil
+	mark := s.recent.Begin() // before the state is read
+	return &tx{
+		store: s, opts: opts, base: s.reader(), mark: mark,
+		reads: conflict.Keys{Limit: readLimit}, writes: sorted.New[change](),
+	}, nil
 }
 
-// apply is called by the holder of the lock.
-func (s *Store) apply(ctx context.Context, writes iter.Seq2[[]byte, overlay.Write]) (func(context.Context) error, error) {
-	if err := s.check(ctx); err != nil {
-		return nil, fmt.Errorf("commit: %w", err)
+// commit applies the writes of t, unless others wrote what it read or writes.
+func (s *Store) commit(ctx context.Context, t *tx) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.check(ctx); err != nil || t.writes.Len() == 0 {
+		return err
 	}
-	for key, w := range writes {
-		if w.Delete {
+	if key, _, _, err := s.recent.Find(t.mark, t.base.seq, t.touches); key != nil || err != nil {
+		return &kv.ConflictError{Key: key}
+	}
+	t.Rollback() // what others write from here on is behind it
+	for key, c := range t.writes.Scan(kv.Range{}) {
+		if c.deleted {
 			s.live.Delete(key)
 		} else {
-			s.live.Set(key, w.Value)
+			s.live.Set(key, c.value)
 		}
 	}
-	s.view.Store(s.live.Clone())
-	return nil, nil
+	next := &version{pairs: s.live.Clone(), seq: s.view.Load().seq + 1}
+	s.view.Store(next)
+	if s.recent.Open() {
+		s.recent.Written(next.seq, func(yield func([]byte) bool) {
+			for key := range t.writes.Scan(kv.Range{}) {
+				if !yield(key) {
+					return
+				}
+			}
+		})
+	}
+	return nil
 }
 
 func (s *Store) check(ctx context.Context) error {
-	if s.closed.Load() || s.lock.Closed() {
+	if s.closed.Load() || s.data.closed.Load() {
 		return kv.ErrClosed
 	}
 	return ctx.Err()
@@ -106,15 +141,15 @@ func (s *Store) Flush(ctx context.Context) error { return s.check(ctx) }
 func (s *Store) Close() error {
 	s.closed.Store(true)
 	if !s.readOnly {
-		s.lock.Close()
+		s.data.closed.Store(true)
 	}
 	return nil
 }
 
 // snapshot is a fixed view of a store.
 type snapshot struct {
+	*version
 	store  *Store
-	view   *sorted.Map[[]byte]
 	closed atomic.Bool
 }
 
@@ -133,7 +168,7 @@ func (sn *snapshot) Get(ctx context.Context, key []byte) ([]byte, error) {
 	if err := kv.CheckKey(key); err != nil {
 		return nil, err
 	}
-	value, ok := sn.view.Get(key)
+	value, ok := sn.pairs.Get(key)
 	if !ok {
 		return nil, kv.ErrNotFound
 	}
@@ -144,7 +179,7 @@ func (sn *snapshot) Get(ctx context.Context, key []byte) ([]byte, error) {
 func (sn *snapshot) Scan(ctx context.Context, r kv.Range) iter.Seq2[kv.Pair, error] {
 	return func(yield func(kv.Pair, error) bool) {
 		var p kv.Pair // its memory is used for all
-		c := sn.view.Cursor(r)
+		c := sn.pairs.Cursor(r)
 		for {
 			if err := sn.check(ctx); err != nil {
 				yield(kv.Pair{}, err)

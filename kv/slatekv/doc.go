@@ -7,11 +7,12 @@
 // Opening a second writer fences the first: its next commit fails with
 // kv.ErrFenced and changes nothing.
 //
-// Transactions that write run one at a time: Begin waits until the one before
-// has ended. A commit gives the next its turn as soon as its writes are visible
-// and then waits for durability, so commits that come together share one WAL
-// object. A transaction's writes are one batch of the engine: they count against
-// slate.Options.MaxBatchBytes, and a commit above it is kv.ErrInvalid.
+// Transactions are the engine's: none waits for another, and a commit that comes
+// too late is refused with a *kv.ConflictError, which names the key. Commits
+// become visible one after another and then wait for durability, so that those
+// that come together share one WAL object. A transaction's writes are one batch
+// of the engine: all of them, those that later ones replace included, count
+// against slate.Options.MaxBatchBytes, and a write beyond that is kv.ErrInvalid.
 //
 // Errors match the sentinels of package kv and those of package slate; an error
 // of damaged objects is found as a *kv.CorruptError too, with the object's key

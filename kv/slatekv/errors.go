@@ -15,6 +15,7 @@ var kinds = []struct{ engine, shared error }{
 	{slate.ErrFenced, kv.ErrFenced},
 	{slate.ErrCorrupt, kv.ErrCorrupt},
 	{slate.ErrNewerFormat, kv.ErrNewerFormat},
+	{slate.ErrConflict, kv.ErrConflict},
 	{slate.ErrNotFound, kv.ErrNotFound},
 	{slate.ErrNoDatabase, kv.ErrNotFound},
 	{slate.ErrDenied, kv.ErrDenied},
@@ -45,6 +46,9 @@ func shared(err error) error {
 	}
 	if c, ok := errors.AsType[*slate.CorruptError](err); ok {
 		return &engineError{err, &kv.CorruptError{Object: c.Object, Offset: c.Offset, Reason: c.Reason}}
+	}
+	if c, ok := errors.AsType[*slate.ConflictError](err); ok {
+		return &engineError{err, &kv.ConflictError{Key: c.Key}}
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.engine) {

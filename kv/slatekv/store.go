@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"sync"
 	"sync/atomic"
 
 	"github.com/stele-db/stele/kv"
-	"github.com/stele-db/stele/kv/internal/overlay"
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
 )
@@ -19,8 +17,7 @@ import (
 type Store struct {
 	db     *slate.DB
 	bucket bucket.Bucket // closed with the store; nil if it is the caller's
-	lock   *overlay.Lock // also knows whether the store is closed
-	once   sync.Once
+	closed atomic.Bool
 }
 
 var _ kv.Store = (*Store)(nil)
@@ -55,16 +52,16 @@ func OpenBucket(ctx context.Context, path string, b bucket.Bucket, opts slate.Op
 	if err != nil {
 		return nil, shared(err)
 	}
-	return &Store{db: db, lock: overlay.NewLock()}, nil
+	return &Store{db: db}, nil
 }
 
 // DB is the database below, for what the engine alone can do: compaction,
-// flushing memtables, looking at its objects. It must not be closed, and keys
-// written to it directly are not seen by open transactions.
+// flushing memtables, looking at its objects. It must not be closed. What is written to
+// it directly counts for open transactions as another's commit.
 func (s *Store) DB() *slate.DB { return s.db }
 
 func (s *Store) check(ctx context.Context) error {
-	if s.lock.Closed() {
+	if s.closed.Load() {
 		return kv.ErrClosed
 	}
 	return ctx.Err()
@@ -94,56 +91,17 @@ func (s *Store) Snapshot(ctx context.Context) (kv.Snapshot, error) {
 
 // Begin implements kv.Store.
 func (s *Store) Begin(ctx context.Context, opts kv.TxOptions) (kv.Tx, error) {
-	if err := s.lock.Acquire(ctx); err != nil {
-		return nil, fmt.Errorf("begin: %w", err)
-	}
-	sn, err := s.Snapshot(ctx)
-	if err != nil {
-		s.lock.Release()
-		return nil, fmt.Errorf("begin: %w", err)
-	}
-	apply := func(ctx context.Context, writes iter.Seq2[[]byte, overlay.Write]) (func(context.Context) error, error) {
-		return s.apply(ctx, writes, opts.Volatile)
-	}
-	return overlay.Begin(sn, overlay.Hooks{Apply: apply, Release: s.lock.Release}), nil
-}
-
-// apply makes writes visible, and returns what waits until they are durable.
-func (s *Store) apply(ctx context.Context, writes iter.Seq2[[]byte, overlay.Write], volatile bool) (func(context.Context) error, error) {
 	if err := s.check(ctx); err != nil {
-		return nil, fmt.Errorf("commit: %w", err)
+		return nil, fmt.Errorf("begin: %w", err)
 	}
-	var batch slate.Batch
-	for key, w := range writes {
-		if w.Delete {
-			batch.Delete(key)
-		} else {
-			batch.Put(key, w.Value)
-		}
-	}
-	h, err := s.db.Write(ctx, &batch, slate.WriteOptions{Volatile: true})
+	t, err := s.db.Begin(slate.TxOptions{
+		Isolation: slate.Isolation(opts.Isolation),
+		Write:     slate.WriteOptions{Volatile: true}, // Commit waits by itself
+	})
 	if err != nil {
-		return nil, fmt.Errorf("commit: %w", shared(err))
+		return nil, fmt.Errorf("begin: %w", shared(err))
 	}
-	if volatile {
-		return nil, nil
-	}
-	return func(ctx context.Context) error { return s.durable(ctx, h) }, nil
-}
-
-// durable waits for a commit that is visible already. A fenced writer's rows
-// are gone with it; of any other failure it cannot be told here whether they
-// reach the bucket yet.
-func (s *Store) durable(ctx context.Context, h slate.WriteHandle) error {
-	err := shared(h.AwaitDurable(ctx))
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, kv.ErrFenced), errors.Is(err, kv.ErrUnknownOutcome):
-		return fmt.Errorf("commit: %w", err)
-	default:
-		return fmt.Errorf("commit: visible, but perhaps not durable: %w", &engineError{err, kv.ErrUnknownOutcome})
-	}
+	return &tx{store: s, tx: t, volatile: opts.Volatile}, nil
 }
 
 // Flush implements kv.Store.
@@ -157,14 +115,13 @@ func (s *Store) Flush(ctx context.Context) error {
 // Close implements kv.Store. It returns the error that ended the database
 // before, if one had.
 func (s *Store) Close() error {
-	var err error
-	s.once.Do(func() {
-		s.lock.Close()
-		err = s.db.Close()
-		if s.bucket != nil {
-			err = errors.Join(err, s.bucket.Close())
-		}
-	})
+	if s.closed.Swap(true) {
+		return nil
+	}
+	err := s.db.Close()
+	if s.bucket != nil {
+		err = errors.Join(err, s.bucket.Close())
+	}
 	return shared(err)
 }
 

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stele-db/stele/kv"
-	"github.com/stele-db/stele/kv/internal/sorted"
+	"github.com/stele-db/stele/kv/memkv/internal/sorted"
 )
 
 // TestModel compares a map and clones of it with plain Go maps, at sizes that
