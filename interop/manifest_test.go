@@ -32,15 +32,18 @@ func TestManifestFieldsSurvive(t *testing.T) {
 	n := startSlateDB(t)
 	for name, c := range map[string]struct {
 		make func(dir string) writer
-		next func(dir string)
+		next func(t *testing.T, dir string)
 	}{
 		"Stele's by SlateDB": {
 			func(dir string) writer { return newSteleWriter(t, dir, forms[4]) },
-			func(dir string) { n.do(t, forms[0].slatedbOpen("next", dir)) },
+			func(t *testing.T, dir string) {
+				n.do(t, forms[0].slatedbOpen("next", dir))
+				t.Cleanup(func() { n.do(t, command{Op: "close", DB: "next"}) })
+			},
 		},
 		"SlateDB's by Stele": {
 			func(dir string) writer { return newSlateDBWriter(t, n, dir, forms[4]) },
-			func(dir string) { openOurs(t, dir, forms[0].steleOptions()) },
+			func(t *testing.T, dir string) { openOurs(t, dir, forms[0].steleOptions()) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +52,7 @@ func TestManifestFieldsSurvive(t *testing.T) {
 			layered(t, w)
 			w.crash(t)
 			before := manifest(t, dir)
-			c.next(dir)
+			c.next(t, dir)
 			after := manifest(t, dir)
 			if after.ID <= before.ID || after.WriterEpoch != before.WriterEpoch+1 || after.WALLastSeen < before.WALLastSeen {
 				t.Errorf("id %d, writer epoch %d, newest log object %d after %d, %d, %d", after.ID, after.WriterEpoch, after.WALLastSeen,
