@@ -126,7 +126,7 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 	db := &DB{
 		opts: opts, bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry),
 		manifests:   manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Manifests),
-		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
+		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{Reads: opts.MaxReads, Prefixer: opts.Prefixes}),
 		dead:        make(chan struct{}),
 		recent:      conflict.New(opts.MaxTxHistoryBytes),
 		ids:         idSource{clock: opts.Clock, random: opts.Random},

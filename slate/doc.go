@@ -38,6 +38,19 @@
 // is old enough (Options.GCMinAge), by the writer or by CollectGarbage in any
 // process.
 //
+// # What a read costs
+//
+// A get of what the cache does not hold costs two requests in the SST that has the
+// row, filter and index together and then the block, and one in each SST above
+// whose filter is not known yet; once filters and indexes are cached, one. Options.CacheBytes
+// bounds blocks, indexes and filters together; the latter stay first, and a scan
+// cannot flush it. What is larger than the cache is read and not kept. Whoever wants
+// the same part at the same time shares the request, and Options.MaxReads bounds those under way.
+//
+// A scan fetches the first blocks of its SSTs side by side, and then reads ahead
+// (ReadOptions). Within a prefix that Options.Prefixes knows it asks the filters
+// first, and reads only the SSTs that have such keys.
+//
 // # Merges and expiry
 //
 // With Options.MergeOperator, Merge writes an operand without reading the key,

@@ -1,6 +1,7 @@
 package slate_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/bucket/faulty"
 )
 
 // A cursor skips from group to group and reads one row of each.
@@ -78,4 +80,52 @@ func ExampleDB_GetRow() {
 	// Output:
 	// s1 Ada 1 1h0m0s
 	// s2 is not there
+}
+
+// beforeSlash takes what comes before the first slash of a key, with it, as the
+// key's prefix.
+type beforeSlash struct{}
+
+func (beforeSlash) Name() string             { return "example.com/before-slash" }
+func (beforeSlash) Version() uint32          { return 1 }
+func (beforeSlash) PrefixLen(key []byte) int { return bytes.IndexByte(key, '/') + 1 }
+
+// Filters that hold prefixes let a scan pass over the SSTs that have none of its
+// keys. The first scan reads the filter and the index of each SST and one block,
+// the others no more than the blocks with their rows.
+func ExamplePrefixExtractor() {
+	ctx := context.Background()
+	b := faulty.New(bucket.NewInMemBucket(), faulty.Options{}) // it counts requests
+	opts := slate.Options{Prefixes: beforeSlash{}, MinFilterKeys: 1, CompactL0: -1}
+	db, err := slate.Open(ctx, "cities", b, opts)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, keys := range [][]string{{"no/Oslo", "se/Lund"}, {"fr/Lyon", "uk/Bath"}, {"it/Rome", "se/Malmö"}} {
+		for _, k := range keys {
+			if err := db.Put(ctx, []byte(k), make([]byte, 100_000)); err != nil {
+				log.Fatal(err)
+			}
+		}
+		if err := db.FlushMemtable(ctx); err != nil { // each into an SST of its own
+			log.Fatal(err)
+		}
+	}
+	for _, country := range []string{"no/", "pl/", "se/"} {
+		before, n := b.Stats(), 0
+		for _, err := range db.Scan(ctx, slate.Prefix([]byte(country))) {
+			if err != nil {
+				log.Fatal(err)
+			}
+			n++
+		}
+		fmt.Println(country, n, "rows,", b.Stats().Since(before).Total(faulty.GetRange).Requests, "requests")
+	}
+	if err := db.Close(); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// no/ 1 rows, 4 requests
+	// pl/ 0 rows, 0 requests
+	// se/ 2 rows, 2 requests
 }

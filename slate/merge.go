@@ -136,7 +136,7 @@ func (db *DB) Merge(ctx context.Context, key, operand []byte) error {
 // merged resolves a key whose newest version is an operand. It is apart from
 // get, which most reads end in.
 func (v *view) merged(ctx context.Context, key []byte, seq uint64, rules merge.Rules, opts *ReadOptions) (*format.Row, error) {
-	l := &levels{v: v, opts: opts, r: Range{Lower: key, Upper: append(slices.Clip(key), 0)}}
+	l := &levels{v: v, how: sst.IterOptions{NoFill: opts.NoFill}, r: Range{Lower: key, Upper: append(slices.Clip(key), 0)}}
 	l.look = sst.Lookup{Key: key, Hash: format.BloomHash(key), MaxSeq: seq, NoFill: opts.NoFill}
 	var rows merge.Iterator = l
 	if v.own != nil {
@@ -151,7 +151,7 @@ func (v *view) merged(ctx context.Context, key []byte, seq uint64, rules merge.R
 // when the ones above have no more, and an SST only if its filter lets it.
 type levels struct {
 	v    *view
-	opts *ReadOptions
+	how  sst.IterOptions
 	r    Range // of the one key
 	look sst.Lookup
 
@@ -201,7 +201,7 @@ func (l *levels) openRun(ctx context.Context, r run) error {
 			return err
 		}
 		if found {
-			if it := r[i:].iter(l.r, l.opts); it != nil {
+			if it := r[i:].iter(l.r, &l.how); it != nil {
 				l.cur = it
 			}
 			return nil

@@ -93,6 +93,13 @@ type Options struct {
 	// CacheBytes is the budget of the block cache. Default 64 MiB; negative: no
 	// cache.
 	CacheBytes int64
+	// MaxReads is the number of requests for parts of SSTs that are under way at
+	// once; further ones wait. Default 64; negative: no limit. More: more memory
+	// when many readers meet a cold cache. Less: they wait longer.
+	MaxReads int
+	// Prefixes says what part of a key scans share; it lets them pass over SSTs
+	// that have nothing for them. Default: none.
+	Prefixes PrefixExtractor
 
 	// MergeOperator folds operands written with Merge, here or by SlateDB.
 	// Default: none; then merges are refused, and so are reads, flushes and
@@ -157,6 +164,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	set(&o.FilterBitsPerKey, 10)
 	set(&o.MinFilterKeys, 1000)
 	set(&o.CacheBytes, 64<<20)
+	set(&o.MaxReads, defaultMaxReads)
 	if o.GCMinAge > 0 {
 		atLeast("GCMinAge", int64(o.GCMinAge), int64(folderWALAge))
 	}
@@ -210,8 +218,11 @@ func (o *Options) expiry() Expiry {
 	return ExpireNever()
 }
 
+const defaultMaxReads = 64
+
 func (o *Options) sst() sst.WriterOptions {
 	return sst.WriterOptions{
+		Prefixer:  o.Prefixes,
 		BlockSize: o.BlockBytes, Codec: o.Compression,
 		BitsPerKey: o.FilterBitsPerKey, MinFilterKeys: o.MinFilterKeys,
 	}

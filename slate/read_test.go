@@ -39,6 +39,7 @@ func drawReadOptions(t *rapid.T) slate.ReadOptions {
 	return slate.ReadOptions{
 		NoFill:    rapid.Bool().Draw(t, "no fill"),
 		ReadAhead: rapid.SampledFrom([]int{0, -1, 1500, 1 << 20}).Draw(t, "read-ahead"),
+		Parallel:  rapid.SampledFrom([]int{0, 1, 3}).Draw(t, "parallel"),
 	}
 }
 
@@ -47,8 +48,10 @@ func drawReadOptions(t *rapid.T) slate.ReadOptions {
 func TestCursorIsASortedList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		opts := drawOptions(t)
-		opts.CompactL0 = -1
+		opts.CompactL0, opts.MinFlushInterval = -1, -1
 		opts.MaxL0 = 100
+		opts.Prefixes = rapid.SampledFrom([]slate.PrefixExtractor{nil, firstBytes(1), firstBytes(2)}).Draw(t, "prefixes")
+		opts.MaxReads = rapid.SampledFrom([]int{0, -1, 1}).Draw(t, "reads")
 		b := bucket.NewInMemBucket()
 		db, err := slate.Open(t.Context(), "db", b, opts)
 		if err != nil {
@@ -92,7 +95,7 @@ func TestCursorIsASortedList(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer snap.Close()
-		rd, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{MergeOperator: slate.Concat})
+		rd, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{MergeOperator: slate.Concat, Prefixes: opts.Prefixes, HideExpired: opts.HideExpired})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +110,10 @@ func TestCursorIsASortedList(t *testing.T) {
 // walk takes a random walk with a cursor and with a sorted list.
 func walk(t *rapid.T, from readable, m model, key *rapid.Generator[string]) {
 	r := slate.Range{Reverse: rapid.Bool().Draw(t, "reverse")}
-	if rapid.Bool().Draw(t, "bounded below") {
+	if rapid.Bool().Draw(t, "prefix") {
+		p := slate.Prefix([]byte(key.Draw(t, "lower")))
+		r.Lower, r.Upper = p.Lower, p.Upper
+	} else if rapid.Bool().Draw(t, "bounded below") {
 		r.Lower = []byte(key.Draw(t, "lower"))
 	}
 	if rapid.Bool().Draw(t, "bounded above") {

@@ -31,6 +31,9 @@ type ReaderOptions struct {
 	// CacheBytes is the budget of the block cache. Default 64 MiB; negative: no
 	// cache.
 	CacheBytes int64
+	// MaxReads and Prefixes are as in Options.
+	MaxReads int
+	Prefixes PrefixExtractor
 	// MergeOperator folds merge operands. Default: none; then reading one is
 	// ErrNoOperator.
 	MergeOperator MergeOperator
@@ -62,6 +65,7 @@ type Reader struct {
 // files it cannot read. The caller keeps b and closes it after the reader.
 func OpenReader(ctx context.Context, path string, b bucket.Bucket, opts ReaderOptions) (*Reader, error) {
 	set(&opts.CacheBytes, 64<<20)
+	set(&opts.MaxReads, defaultMaxReads)
 	if opts.Clock == nil {
 		opts.Clock = clock.System
 	}
@@ -72,7 +76,7 @@ func OpenReader(ctx context.Context, path string, b bucket.Bucket, opts ReaderOp
 		opts:   opts,
 		bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry),
 		manifests: manifest.NewStore(b, root, opts.Clock, rand.Reader, manifest.Manifests),
-		tables:    sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{}),
+		tables:    sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{Reads: opts.MaxReads, Prefixer: opts.Prefixes}),
 	}
 	if _, err := r.load(ctx, 0); err != nil {
 		return nil, fmt.Errorf("open %q for reading: %w", path, err)

@@ -3,7 +3,9 @@ package slate
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sort"
+	"sync"
 
 	"github.com/stele-db/stele/slate/internal/format"
 	"github.com/stele-db/stele/slate/internal/layout"
@@ -26,6 +28,7 @@ type view struct {
 type tree struct {
 	id       uint64 // the manifest's
 	manifest *format.Manifest
+	store    *sst.Store
 	l0       []table // newest first
 	runs     []run   // newest first
 }
@@ -38,7 +41,7 @@ type table struct {
 type run []table // ascending
 
 func newTree(id uint64, m *format.Manifest, store *sst.Store, root layout.Root) *tree {
-	t := &tree{id: id, manifest: m}
+	t := &tree{id: id, manifest: m, store: store}
 	for i := range m.L0 {
 		t.l0 = append(t.l0, openTable(m, &m.L0[i], store, root))
 	}
@@ -116,22 +119,31 @@ func (r run) seek(key []byte) int {
 	})
 }
 
-// iter returns all versions of the keys in r.
-func (v *view) iter(r Range, opts *ReadOptions) merge.Seeker {
-	var all []merge.Iterator
+// iter returns all versions of the keys in r, its first blocks at hand.
+func (v *view) iter(ctx context.Context, r Range, opts *ReadOptions) merge.Seeker {
+	parallel := opts.parallel()
+	how := sst.IterOptions{
+		NoFill: opts.NoFill, ReadAhead: opts.ReadAhead, Ahead: sst.NewAhead(parallel - 1),
+		Prefix: v.tree.store.CoveringPrefix(r.Lower, r.Upper),
+	}
+	all := make([]merge.Iterator, 0, len(v.mems)+len(v.tree.l0)+len(v.tree.runs))
+	var first []*sst.Iter
 	for _, m := range v.mems {
 		all = append(all, m.Iter(r.Lower, r.Upper, r.Reverse))
 	}
 	for i := range v.tree.l0 {
 		if v.tree.l0[i].overlaps(r) {
-			all = append(all, v.tree.l0[i].iter(r, opts))
+			it := v.tree.l0[i].iter(r, &how)
+			all, first = append(all, it), append(first, it)
 		}
 	}
 	for _, run := range v.tree.runs {
-		if it := run.iter(r, opts); it != nil {
-			all = append(all, it)
+		if it := run.iter(r, &how); it != nil {
+			it.open()
+			all, first = append(all, it), append(first, it.cur)
 		}
 	}
+	prime(ctx, first, parallel)
 	it := merge.Sorted(all, r.Reverse)
 	if v.own != nil {
 		it = v.withOwn(r, it)
@@ -145,19 +157,38 @@ func (v *view) withOwn(r Range, rest merge.Iterator) merge.Iterator {
 	return merge.Sorted([]merge.Iterator{own, merge.UpTo(rest, v.upTo)}, r.Reverse)
 }
 
+// prime fetches the first blocks of those that have not got theirs in the
+// cache, so many at once. With one left there is nothing to gain.
+func prime(ctx context.Context, iters []*sst.Iter, parallel int) {
+	cold := slices.DeleteFunc(iters, (*sst.Iter).Ready)
+	if len(cold) < 2 || parallel < 2 {
+		return
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for _, it := range cold {
+		slots <- struct{}{}
+		wg.Go(func() {
+			it.Prime(ctx)
+			<-slots
+		})
+	}
+	wg.Wait()
+}
+
 func (t table) overlaps(r Range) bool {
 	return !(r.Upper != nil && bytes.Compare(t.keys.Start.Key, r.Upper) >= 0) &&
 		!(r.Lower != nil && t.keys.End.Kind != format.Unbounded && bytes.Compare(t.keys.End.Key, r.Lower) < 0)
 }
 
-func (t table) iter(r Range, opts *ReadOptions) *sst.Iter {
-	return t.Iter(sst.IterOptions{
-		Lower: r.Lower, Upper: r.Upper, Reverse: r.Reverse, NoFill: opts.NoFill, ReadAhead: opts.ReadAhead,
-	})
+func (t table) iter(r Range, how *sst.IterOptions) *sst.Iter {
+	opts := *how
+	opts.Lower, opts.Upper, opts.Reverse = r.Lower, r.Upper, r.Reverse
+	return t.Iter(opts)
 }
 
 // iter walks the run's tables one after the other; nil if none overlaps.
-func (r run) iter(rng Range, opts *ReadOptions) merge.Iterator {
+func (r run) iter(rng Range, how *sst.IterOptions) *runIter {
 	var in []table
 	for _, t := range r {
 		if t.overlaps(rng) {
@@ -167,13 +198,13 @@ func (r run) iter(rng Range, opts *ReadOptions) merge.Iterator {
 	if len(in) == 0 {
 		return nil
 	}
-	return &runIter{tables: in, rng: rng, opts: opts}
+	return &runIter{tables: in, rng: rng, how: how}
 }
 
 type runIter struct {
 	tables []table // still to come, ascending, after the current one
 	rng    Range
-	opts   *ReadOptions
+	how    *sst.IterOptions
 	table  table     // the current one
 	cur    *sst.Iter // nil: none yet, or no more of it
 }
@@ -202,7 +233,7 @@ func (it *runIter) open() bool {
 	default:
 		it.table, it.tables = it.tables[0], it.tables[1:]
 	}
-	it.cur = it.table.iter(it.rng, it.opts)
+	it.cur = it.table.iter(it.rng, it.how)
 	return true
 }
 

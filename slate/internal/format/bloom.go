@@ -109,6 +109,44 @@ func (f *Bloom) MayContainHash(hash uint64) bool {
 	return true
 }
 
+// Witnesses are the hashes of the 16 strings by which a filter announces that
+// it holds prefixes too.
+type Witnesses [16]uint64
+
+// PrefixWitnesses returns the witnesses of the prefixes that the extractor with
+// this name and version takes from keys. Witness i is the BloomHash of
+//
+//	"stele.prefix" 0x00 | name | 0x00 | version u32 BE | i u8
+//
+// A filter that was made without them holds all 16 by chance only: with the
+// default of 10 bits a key, one filter in 2^96 at most.
+func PrefixWitnesses(name string, version uint32) (w Witnesses) {
+	b := append([]byte("stele.prefix\x00"), name...)
+	b = binary.BigEndian.AppendUint32(append(b, 0), version)
+	for i := range w {
+		w[i] = BloomHash(append(b, byte(i)))
+	}
+	return w
+}
+
+// minWitnessProbes is how many probes a filter needs for its witnesses to be
+// believed: fewer would find them by chance.
+const minWitnessProbes = 4
+
+// Announces reports whether the filter holds all witnesses, so that it may be
+// asked for prefixes.
+func (f *Bloom) Announces(w *Witnesses) bool {
+	if f == nil || f.probes < minWitnessProbes {
+		return false
+	}
+	for _, hash := range w {
+		if !f.MayContainHash(hash) {
+			return false
+		}
+	}
+	return true
+}
+
 // Size returns the bytes that the filter holds in memory.
 func (f *Bloom) Size() int {
 	if f == nil {

@@ -56,9 +56,12 @@ func FuzzFilter(f *testing.F) {
 	bloom := BuildBloom([]uint64{1, 2, 3}, 10).Append(nil)
 	f.Add(bloom, uint8(0))
 	f.Add(composite("_bf", string(bloom), "x", "y"), uint8(1))
+	witnesses := PrefixWitnesses("x", 1)
+	f.Add(BuildBloom(witnesses[:], 10).Append(nil), uint8(0))
 	f.Fuzz(func(t *testing.T, raw []byte, form uint8) {
 		if b, err := DecodeFilter(raw, form); err == nil {
 			b.MayContain(raw)
+			b.Announces(&witnesses)
 			b.Size()
 		}
 	})

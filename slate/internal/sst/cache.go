@@ -1,22 +1,51 @@
 package sst
 
 import (
-	"context"
-	"errors"
-	"math"
 	"sync"
-
-	"github.com/maypok86/otter/v2"
+	"sync/atomic"
 
 	"github.com/stele-db/stele/slate/internal/format"
 )
 
 // Cache keeps decoded blocks, indexes and filters of any number of SSTs under
-// one budget of bytes. What is used often stays, so that a scan cannot flush
-// it. A nil Cache keeps nothing. Its methods may be called concurrently; it
-// needs no closing.
+// one budget of bytes. A nil Cache keeps nothing. Its methods may be called
+// concurrently; it needs no closing.
+//
+// A block that is new waits in a queue of a tenth of the budget, where a scan's
+// blocks pass through and leave; it moves to the rest of the cache if it is
+// asked for again while it waits, or soon after it left. Those that stay are
+// looked at in turns, and each use spares a block one turn, up to three.
+// Filters and indexes, without which no block is found, stay from the first
+// use on and are spared eight turns: as long as there are blocks that are used
+// less, those go first. What is larger than the budget is not kept at all.
+//
+// The queues are those of S3-FIFO: J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V.
+// Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023.
 type Cache struct {
-	c *otter.Cache[partKey, any] // *format.Block, *format.Index or *format.Bloom
+	budget int64
+	used   atomic.Int64
+	shards [cacheShards]shard
+
+	mu    sync.Mutex // held by who adds entries, taken before a shard's
+	fresh queue      // new blocks
+	kept  queue
+	left  [2]map[partKey]struct{} // blocks that left fresh unused; the newer half first
+}
+
+const (
+	cacheShards = 64
+	blockTurns  = 3
+	metaTurns   = 8
+	freshShare  = 10  // of the budget: one part in so many
+	minLeft     = 128 // blocks to remember at least
+
+	// entryOverhead is what an entry costs beside its content.
+	entryOverhead = 256
+)
+
+type shard struct {
+	mu      sync.RWMutex
+	entries map[partKey]*entry
 }
 
 // partKey names a part of an SST by its offset.
@@ -25,118 +54,210 @@ type partKey struct {
 	offset uint64
 }
 
-// entryOverhead is what an entry costs beside its content.
-const entryOverhead = 128
+// entry is a part in the cache. Whoever holds one finds its value gone once the
+// cache has dropped it.
+type entry struct {
+	key    partKey
+	weight int64
+	meta   bool
+	value  atomic.Pointer[any] // *format.Block, *format.Index or *filter; nil: dropped
+	turns  atomic.Int32        // that it is spared
+	next   *entry              // in its queue
+}
 
 // NewCache returns a cache of so many bytes, nil if that is zero or less.
 func NewCache(bytes int64) *Cache {
 	if bytes <= 0 {
 		return nil
 	}
-	return &Cache{c: otter.Must(&otter.Options[partKey, any]{
-		MaximumWeight: uint64(bytes),
-		Weigher:       func(_ partKey, v any) uint32 { return weigh(v) },
-		// Upkeep runs in the goroutine that causes it: it is short, and a database
-		// then leaves no goroutine behind.
-		Executor: func(fn func()) { fn() },
-	})}
-}
-
-func weigh(v any) uint32 {
-	n := entryOverhead
-	switch v := v.(type) {
-	case *format.Block:
-		n += v.Size()
-	case *format.Index:
-		n += v.Size()
-	case *format.Bloom:
-		n += v.Size()
+	c := &Cache{budget: bytes}
+	for i := range c.shards {
+		c.shards[i].entries = map[partKey]*entry{}
 	}
-	return uint32(min(n, math.MaxUint32))
+	c.left[0] = map[partKey]struct{}{}
+	return c
 }
 
-// Bytes returns about how many bytes the cache holds.
+// Bytes returns about how many bytes the cache holds, which is never more than
+// its budget.
 func (c *Cache) Bytes() int64 {
 	if c == nil {
 		return 0
 	}
-	return int64(c.c.WeightedSize())
+	return c.used.Load()
+}
+
+func (c *Cache) shard(k partKey) *shard {
+	h := (uint64(k.id[15]) ^ k.offset) * 0x9e3779b97f4a7c15
+	return &c.shards[h>>58]
+}
+
+// lookup returns an entry, nil if the cache does not hold it.
+func (c *Cache) lookup(id format.ULID, offset uint64) *entry {
+	if c == nil {
+		return nil
+	}
+	k := partKey{id, offset}
+	s := c.shard(k)
+	s.mu.RLock()
+	e := s.entries[k]
+	s.mu.RUnlock()
+	return e
+}
+
+// get returns the value and notes the use; nil if the cache has dropped it.
+func (e *entry) get() any {
+	v := e.value.Load()
+	if v == nil {
+		return nil
+	}
+	limit := int32(blockTurns)
+	if e.meta {
+		limit = metaTurns
+	}
+	if n := e.turns.Load(); n < limit {
+		e.turns.Store(n + 1)
+	}
+	return *v
 }
 
 // get returns a part, nil if the cache does not hold it.
 func (c *Cache) get(id format.ULID, offset uint64) any {
-	if c == nil {
-		return nil
+	if e := c.lookup(id, offset); e != nil {
+		return e.get()
 	}
-	v, _ := c.c.GetIfPresent(partKey{id, offset})
-	return v
+	return nil
 }
 
 // has is get for who does not want the part now.
-func (c *Cache) has(id format.ULID, offset uint64) bool {
+func (c *Cache) has(id format.ULID, offset uint64) bool { return c.lookup(id, offset) != nil }
+
+// set adds a part that the cache does not hold yet. It returns the part's entry,
+// nil if there is none.
+func (c *Cache) set(id format.ULID, offset uint64, v any) *entry {
 	if c == nil {
-		return false
+		return nil
 	}
-	_, ok := c.c.GetEntryQuietly(partKey{id, offset})
-	return ok
-}
-
-func (c *Cache) set(id format.ULID, offset uint64, v any) {
-	if c != nil {
-		c.c.Set(partKey{id, offset}, v)
+	e := &entry{key: partKey{id, offset}}
+	e.value.Store(&v)
+	e.weight, e.meta = weigh(v)
+	if e.weight > c.budget {
+		return nil
 	}
+	s := c.shard(e.key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.lookup(id, offset); other != nil {
+		return other
+	}
+	for c.used.Load()+e.weight > c.budget {
+		c.evictLocked()
+	}
+	switch {
+	case e.meta:
+		e.turns.Store(metaTurns)
+		c.kept.push(e)
+	case c.remembersLocked(e.key):
+		c.kept.push(e)
+	default:
+		c.fresh.push(e)
+	}
+	c.used.Add(e.weight)
+	s.mu.Lock()
+	s.entries[e.key] = e
+	s.mu.Unlock()
+	return e
 }
 
-// flights lets one caller load what several want at once.
-type flights struct {
-	mu   sync.Mutex
-	open map[partKey]*flight
+func weigh(v any) (n int64, meta bool) {
+	switch v := v.(type) {
+	case *format.Block:
+		return entryOverhead + int64(v.Size()), false
+	case *format.Index:
+		return entryOverhead + int64(v.Size()), true
+	case *filter:
+		return entryOverhead + int64(v.bloom.Size()), true
+	}
+	return entryOverhead, false
 }
 
-type flight struct {
-	done chan struct{}
-	v    any
-	err  error
+// evictLocked takes the oldest entry of one queue and either drops it or spares
+// it.
+func (c *Cache) evictLocked() {
+	if c.fresh.weight > c.budget/freshShare || c.kept.first == nil {
+		e := c.fresh.pop()
+		if e.turns.Swap(0) > 0 {
+			c.kept.push(e)
+			return
+		}
+		c.rememberLocked(e.key)
+		c.drop(e)
+		return
+	}
+	e := c.kept.pop()
+	if n := e.turns.Load(); n > 0 {
+		e.turns.Store(n - 1)
+		c.kept.push(e)
+		return
+	}
+	c.drop(e)
 }
 
-// do returns what load returns, or what the load of another caller for the
-// same key, under way already, returns. If that caller gave up, it tries anew.
-func (f *flights) do(ctx context.Context, key partKey, load func() (any, error)) (any, error) {
-	for {
-		f.mu.Lock()
-		other := f.open[key]
-		if other == nil {
-			return f.leadLocked(key, load)
-		}
-		f.mu.Unlock()
-		select {
-		case <-other.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		if !errors.Is(other.err, context.Canceled) && !errors.Is(other.err, context.DeadlineExceeded) {
-			return other.v, other.err
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
+func (c *Cache) drop(e *entry) {
+	s := c.shard(e.key)
+	s.mu.Lock()
+	delete(s.entries, e.key)
+	s.mu.Unlock()
+	e.value.Store(nil)
+	c.used.Add(-e.weight)
+}
+
+// rememberLocked notes a block that left; about as many are remembered as are
+// kept.
+func (c *Cache) rememberLocked(k partKey) {
+	if len(c.left[0]) >= max(c.kept.n/2, minLeft) {
+		c.left[0], c.left[1] = map[partKey]struct{}{}, c.left[0]
+	}
+	c.left[0][k] = struct{}{}
+}
+
+// remembersLocked reports whether the block left lately, and forgets it.
+func (c *Cache) remembersLocked(k partKey) bool {
+	for _, m := range c.left {
+		if _, ok := m[k]; ok {
+			delete(m, k)
+			return true
 		}
 	}
+	return false
 }
 
-// leadLocked loads for everyone who comes meanwhile. It unlocks f.mu.
-func (f *flights) leadLocked(key partKey, load func() (any, error)) (any, error) {
-	if f.open == nil {
-		f.open = map[partKey]*flight{}
+// queue is a list of entries, first in, first out.
+type queue struct {
+	first, last *entry
+	n           int
+	weight      int64
+}
+
+func (q *queue) push(e *entry) {
+	e.next = nil
+	if q.last == nil {
+		q.first = e
+	} else {
+		q.last.next = e
 	}
-	own := &flight{done: make(chan struct{}), err: context.Canceled} // what others see should load panic
-	f.open[key] = own
-	f.mu.Unlock()
-	defer func() {
-		f.mu.Lock()
-		delete(f.open, key)
-		f.mu.Unlock()
-		close(own.done)
-	}()
-	own.v, own.err = load()
-	return own.v, own.err
+	q.last = e
+	q.n++
+	q.weight += e.weight
+}
+
+func (q *queue) pop() *entry {
+	e := q.first
+	if q.first = e.next; q.first == nil {
+		q.last = nil
+	}
+	q.n--
+	q.weight -= e.weight
+	e.next = nil
+	return e
 }

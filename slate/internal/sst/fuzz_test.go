@@ -14,7 +14,7 @@ import (
 // footer and info grafted on (see reseal), what is behind the checksums is
 // reached too.
 func FuzzSST(f *testing.F) {
-	for _, opts := range []WriterOptions{{}, {WAL: true}, {BlockSize: 64, MinFilterKeys: 1}, {Codec: format.Snappy}} {
+	for _, opts := range []WriterOptions{{}, {WAL: true}, {BlockSize: 64, MinFilterKeys: 1}, {MinFilterKeys: 1, Prefixer: all{}}, {Codec: format.Snappy}} {
 		w := NewWriter(opts)
 		for _, r := range sequence(40) {
 			if err := w.Add(&r); err != nil {
@@ -99,12 +99,19 @@ func readEverything(t *testing.T, data []byte) {
 	if _, _, err := ReadInfo(t.Context(), b, object); err != nil {
 		t.Errorf("info of what can be parsed: %v", err)
 	}
-	table := NewStore(b, nil, StoreOptions{}).Open(object, format.SST{Info: f.Info, Version: f.Version})
+	table := NewStore(b, nil, StoreOptions{Prefixer: all{}}).Open(object, format.SST{Info: f.Info, Version: f.Version})
 	var r format.Row
 	_, _ = table.Get(t.Context(), lookup([]byte("key000007"), math.MaxUint64), &r)
-	for _, reverse := range []bool{false, true} {
-		it := table.Iter(IterOptions{Reverse: reverse, Lower: []byte("key000003")})
-		for {
+	for _, opts := range []IterOptions{
+		{Lower: []byte("key000003"), Ahead: NewAhead(1), ReadAhead: 100},
+		{Lower: []byte("key000003"), Reverse: true},
+		{Lower: []byte("key00000"), Upper: []byte("key00001"), Prefix: []byte("key00000")},
+	} {
+		it := table.Iter(opts)
+		for i := 0; ; i++ {
+			if i == 3 && !opts.Reverse {
+				it.Seek([]byte("key000008"))
+			}
 			r, err := it.Next(t.Context())
 			if r == nil || err != nil {
 				break

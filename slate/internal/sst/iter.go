@@ -17,18 +17,59 @@ type IterOptions struct {
 	// Reverse walks from the last row to the first: keys descending, the
 	// versions of a key from the oldest to the newest.
 	Reverse bool
-	// NoFill leaves the blocks that are read out of the cache: for compaction
-	// and for whole scans.
+	// NoFill leaves what is read out of the cache: for compaction and for whole
+	// scans.
 	NoFill bool
 	// ReadAhead is the most bytes to fetch in one request. Zero: the store's
 	// setting, reached by doubling, so that a scan which ends soon reads little.
 	// Negative: one block each.
 	ReadAhead int
+	// Ahead lets the iterator fetch what comes next while what it has is being
+	// read, once the scan has shown that it goes on; nil: it does not.
+	Ahead *Ahead
+	// Prefix, if not empty, is the prefix that the store's Prefixer takes from
+	// every key within the bounds. An SST whose filter rules it out is not read.
+	Prefix []byte
+}
+
+// Ahead bounds how many windows the iterators of one scan fetch or hold in
+// advance.
+type Ahead struct{ slots chan struct{} }
+
+// NewAhead returns an Ahead of n windows, nil if n is zero or less.
+func NewAhead(n int) *Ahead {
+	if n <= 0 {
+		return nil
+	}
+	return &Ahead{slots: make(chan struct{}, n)}
+}
+
+func (a *Ahead) take() bool {
+	if a == nil {
+		return false
+	}
+	select {
+	case a.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (a *Ahead) give() { <-a.slots }
+
+// coming is a window that is fetched in advance. Its owner holds one of the
+// scan's slots.
+type coming struct {
+	from, to int // as in window
+	cancel   context.CancelFunc
+	done     chan struct{}
+	win      window // once done, empty if it could not be read or is in the cache
 }
 
 // Iter walks over the rows of an SST, all versions of all keys, that lie in
-// its bounds and are visible. It may not be used concurrently. It holds no
-// goroutine and no connection.
+// its bounds and are visible. It may not be used concurrently. It must be
+// closed, which ends what it fetches in advance.
 type Iter struct {
 	t     *Table
 	opts  IterOptions
@@ -40,9 +81,9 @@ type Iter struct {
 	ahead      int           // bytes that the next request may fetch
 	maxAhead   int
 
-	window     []byte // stored bytes of blocks windowFrom to windowTo-1
-	windowFrom int
-	windowTo   int
+	win     window
+	fetches int
+	coming  []*coming // next first
 
 	rows   format.BlockIter
 	open   bool // rows stands in a block
@@ -172,11 +213,62 @@ func (it *Iter) within() error {
 // Close frees what the iterator holds. Next gives no row after it.
 func (it *Iter) Close() { it.end() }
 
-func (it *Iter) end() { it.done, it.window, it.rows = true, nil, format.BlockIter{} }
+func (it *Iter) end() {
+	it.done, it.open, it.win, it.rows = true, false, window{}, format.BlockIter{}
+	for len(it.coming) > 0 {
+		it.forget()
+	}
+}
+
+// forget gives up the first window that is fetched in advance.
+func (it *Iter) forget() {
+	c := it.coming[0]
+	c.cancel()
+	<-c.done
+	it.coming = it.coming[1:]
+	it.opts.Ahead.give()
+}
+
+// Ready reports whether the first row costs no request, or there is none.
+func (it *Iter) Ready() bool {
+	if it.done || it.err != nil || it.open {
+		return true
+	}
+	if it.index == nil {
+		f, known := it.t.cachedFilter()
+		switch index := it.t.cachedIndex(); {
+		case len(it.opts.Prefix) > 0 && !known:
+			return false
+		case known && it.ruledOut(f):
+			it.end()
+			return true
+		case index == nil:
+			return false
+		default:
+			it.begin(index)
+		}
+	}
+	return it.beyond(it.next, it.last) || it.t.store.cache.has(it.t.sst.ID, it.index.Offset(it.next))
+}
+
+// Prime fetches what the first row needs. Its error is that of the next Next.
+func (it *Iter) Prime(ctx context.Context) {
+	if it.Ready() {
+		return
+	}
+	if it.index == nil {
+		if it.err = it.start(ctx); it.err != nil || it.done {
+			return
+		}
+	}
+	if !it.beyond(it.next, it.last) {
+		it.err = it.openBlock(ctx)
+	}
+}
 
 func (it *Iter) step(ctx context.Context) (*format.Row, error) {
 	if it.index == nil {
-		if err := it.start(ctx); err != nil {
+		if err := it.start(ctx); err != nil || it.done {
 			return nil, err
 		}
 	}
@@ -222,12 +314,34 @@ func (it *Iter) inside() *format.Row {
 	return &it.row
 }
 
-// start reads the index and finds the first and the last block.
+// start reads the index, and the filter if it may rule the SST out.
 func (it *Iter) start(ctx context.Context) error {
-	index, err := it.t.indexOnly(ctx)
-	if err != nil {
+	fill := !it.opts.NoFill
+	if len(it.opts.Prefix) == 0 {
+		index, err := it.t.indexOnly(ctx, fill)
+		if err == nil {
+			it.begin(index)
+		}
 		return err
 	}
+	f, index, err := it.t.meta(ctx, fill)
+	switch {
+	case err != nil:
+		return err
+	case it.ruledOut(f):
+		it.end()
+	default:
+		it.begin(index)
+	}
+	return nil
+}
+
+func (it *Iter) ruledOut(f *filter) bool {
+	return len(it.opts.Prefix) > 0 && !f.mayContainPrefix(format.BloomHash(it.opts.Prefix))
+}
+
+// begin finds the first and the last block.
+func (it *Iter) begin(index *format.Index) {
 	it.index = index
 	if len(it.lower) > 0 {
 		it.next = index.SeekGE(it.lower)
@@ -239,7 +353,6 @@ func (it *Iter) start(ctx context.Context) error {
 	if it.opts.Reverse {
 		it.next, it.last = it.last, it.next
 	}
-	return nil
 }
 
 // openBlock opens the next block and moves before the first row in bounds.
@@ -275,41 +388,103 @@ func (it *Iter) openBlock(ctx context.Context) error {
 // load returns block i: from the window, from the cache, or by a request that
 // makes a new window.
 func (it *Iter) load(ctx context.Context, i int) (*format.Block, error) {
-	t, offset := it.t, it.index.Offset(i)
-	if i < it.windowFrom || i >= it.windowTo {
-		if b, ok := t.store.cache.get(t.sst.ID, offset).(*format.Block); ok {
-			return b, nil
-		}
-		if err := it.fetch(ctx, i); err != nil {
-			return nil, err
-		}
+	t := it.t
+	if it.win.has(i) || it.arrive(ctx, i) {
+		return t.fromWindow(it.index, &it.win, i, it.opts.NoFill)
 	}
-	base := it.index.Offset(it.windowFrom)
-	part := it.window[offset-base : it.index.Offset(i+1)-base]
-	fill := !it.opts.NoFill && t.store.cache != nil
-	b, err := t.decodeBlock(it.index, i, part, fill && it.windowTo-it.windowFrom > 1)
+	if b, ok := t.store.cache.get(t.sst.ID, it.index.Offset(i)).(*format.Block); ok {
+		return b, nil
+	}
+	b, w, err := t.fetch(ctx, it.index, i, t.extend(it.index, i, it.last, it.ahead), it.opts.NoFill)
 	if err != nil {
 		return nil, err
 	}
-	if fill {
-		t.store.cache.set(t.sst.ID, offset, b)
-	}
+	it.win = w
+	it.grow()
+	it.fetchAhead(ctx, i)
 	return b, nil
 }
 
-// fetch makes a window that begins, in the iterator's direction, with block i.
-func (it *Iter) fetch(ctx context.Context, i int) error {
-	from := i
-	to := it.t.extend(it.index, i, it.last, it.ahead)
-	if to < from {
-		from, to = to, from
-	}
-	base := it.index.Offset(from)
-	data, err := it.t.store.read(ctx, it.t.object, base, it.index.Offset(to+1)-base)
-	if err != nil {
-		return err
-	}
-	it.window, it.windowFrom, it.windowTo = data, from, to+1
+// grow lets the next request fetch twice as much.
+func (it *Iter) grow() {
+	it.fetches++
 	it.ahead = min(max(2*it.ahead, 16<<10), it.maxAhead)
-	return nil
+}
+
+// arrive waits for the window fetched in advance that has block i, and reports
+// whether there is one. Windows before it are given up.
+func (it *Iter) arrive(ctx context.Context, i int) bool {
+	for len(it.coming) > 0 {
+		c := it.coming[0]
+		if c.from <= i && i < c.to {
+			select {
+			case <-c.done:
+			case <-ctx.Done():
+				return false
+			}
+			it.win = c.win
+			it.forget()
+			it.fetchAhead(ctx, i)
+			return it.win.has(i)
+		}
+		if !it.beyond(i, c.from) {
+			return false
+		}
+		it.forget()
+	}
+	return false
+}
+
+// fetchAhead fetches the windows behind the one of block i, as many as the scan
+// may hold. It does nothing before the second request, or a size that was asked
+// for: a short scan fetches nothing in vain.
+func (it *Iter) fetchAhead(ctx context.Context, i int) {
+	if it.fetches < 2 && it.opts.ReadAhead <= 0 {
+		return
+	}
+	for {
+		far := i
+		if n := len(it.coming); n > 0 {
+			far = it.coming[n-1].far(it.opts.Reverse)
+		} else if it.win.has(i) {
+			far = it.win.far(it.opts.Reverse)
+		}
+		next := far + 1
+		if it.opts.Reverse {
+			next = far - 1
+		}
+		if it.beyond(next, it.last) || it.t.store.cache.has(it.t.sst.ID, it.index.Offset(next)) || !it.opts.Ahead.take() {
+			return
+		}
+		it.coming = append(it.coming, it.send(ctx, next))
+		it.grow()
+	}
+}
+
+// send fetches the window that begins with block i.
+func (it *Iter) send(ctx context.Context, i int) *coming {
+	last := it.t.extend(it.index, i, it.last, it.ahead)
+	c := &coming{from: min(i, last), to: max(i, last) + 1, done: make(chan struct{})}
+	ctx, c.cancel = context.WithCancel(ctx)
+	t, index, noFill := it.t, it.index, it.opts.NoFill
+	go func() {
+		defer close(c.done)
+		if _, w, err := t.fetch(ctx, index, i, last, noFill); err == nil { // who needs it meets the error again
+			c.win = w
+		}
+	}()
+	return c
+}
+
+// far is the window's last block in the direction of reading.
+func (w *window) far(reverse bool) int {
+	if reverse {
+		return w.from
+	}
+	return w.to - 1
+}
+
+func (c *coming) far(reverse bool) int {
+	w := window{from: c.from, to: c.to}
+	return w.far(reverse)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // Index returns the table's index. Errors are those of Get.
-func (t *Table) Index(ctx context.Context) (*format.Index, error) { return t.indexOnly(ctx) }
+func (t *Table) Index(ctx context.Context) (*format.Index, error) { return t.indexOnly(ctx, true) }
 
 // Stats reads the table's statistics in one request; nil if it has none, as is
 // true of some that SlateDB wrote. Errors are those of Get.

@@ -1,6 +1,7 @@
 package sst
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,12 @@ type StoreOptions struct {
 	// 256 KiB; negative: one block each. More means fewer requests and more
 	// bytes in memory per scan, of which a scan that ends early wastes up to all.
 	ReadAhead int
+	// Reads is how many requests for parts of SSTs are under way at once; more
+	// wait. Zero or less: no limit.
+	Reads int
+	// Prefixer is asked for the prefix that all keys of a scan have, by which
+	// filters rule SSTs out; nil: none are.
+	Prefixer Prefixer
 }
 
 // Store opens the SSTs of one bucket. Its methods may be called concurrently.
@@ -34,6 +41,9 @@ type Store struct {
 	cache   *Cache
 	opts    StoreOptions
 	flights flights
+	slots   chan struct{} // one for each request under way; nil: no limit
+
+	witnesses *format.Witnesses // of filters that hold prefixes; nil: none wanted
 }
 
 // NewStore returns a Store over b, which must outlive it. cache may be nil and
@@ -42,7 +52,15 @@ func NewStore(b bucket.Bucket, cache *Cache, opts StoreOptions) *Store {
 	if opts.ReadAhead == 0 {
 		opts.ReadAhead = DefaultReadAhead
 	}
-	return &Store{bucket: b, cache: cache, opts: opts}
+	s := &Store{bucket: b, cache: cache, opts: opts}
+	if opts.Reads > 0 {
+		s.slots = make(chan struct{}, opts.Reads)
+	}
+	if p := opts.Prefixer; p != nil {
+		w := format.PrefixWitnesses(p.Name(), p.Version())
+		s.witnesses = &w
+	}
+	return s
 }
 
 // Open returns the table of an SST that is described by sst and lies at the
@@ -51,8 +69,43 @@ func (s *Store) Open(object string, sst format.SST) *Table {
 	return &Table{store: s, object: object, sst: sst, visible: sst.Range()}
 }
 
-// read returns n bytes of an object. An object that ends before is corrupt.
+// CoveringPrefix returns the prefix that the store's Prefixer takes from every
+// key in [lower, upper), nil if there is none.
+func (s *Store) CoveringPrefix(lower, upper []byte) []byte {
+	if s.opts.Prefixer == nil || upper == nil {
+		return nil
+	}
+	n := s.opts.Prefixer.PrefixLen(lower)
+	if n <= 0 || n > len(lower) {
+		return nil
+	}
+	prefix := lower[:n:n]
+	if !bytes.HasPrefix(upper, prefix) && !isEnd(prefix, upper) {
+		return nil
+	}
+	return prefix
+}
+
+// isEnd reports whether end is the least key above all that begin with prefix.
+func isEnd(prefix, end []byte) bool {
+	n := len(prefix)
+	for n > 0 && prefix[n-1] == 0xff {
+		n--
+	}
+	return n > 0 && len(end) == n && bytes.Equal(end[:n-1], prefix[:n-1]) && end[n-1] == prefix[n-1]+1
+}
+
+// read returns n bytes of an object, once fewer than StoreOptions.Reads other
+// requests are under way. An object that ends before is corrupt.
 func (s *Store) read(ctx context.Context, object string, offset, n uint64) ([]byte, error) {
+	if s.slots != nil {
+		select {
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	return readRange(ctx, s.bucket, object, offset, n)
 }
 

@@ -12,8 +12,7 @@ import (
 
 // Table reads one SST whose rows are ordered by key. Its methods may be called
 // concurrently. It holds nothing large: index, filter and blocks live in the
-// store's cache, and only without a cache does the table keep index and filter
-// itself, once it needed them.
+// store's cache.
 type Table struct {
 	store   *Store
 	object  string
@@ -24,8 +23,7 @@ type Table struct {
 	// knows. It is set before the table is used.
 	MaxSeq uint64
 
-	index  atomic.Pointer[format.Index] // only without a cache
-	filter atomic.Pointer[format.Bloom]
+	index, filter atomic.Pointer[entry] // where the cache had them last
 }
 
 // SST returns the manifest's record that the table was opened with.
@@ -61,21 +59,23 @@ func (t *Table) Get(ctx context.Context, l *Lookup, dst *format.Row) (bool, erro
 	if !t.visible.Contains(key) {
 		return false, nil
 	}
-	filter, index, err := t.meta(ctx)
-	if err != nil || !filter.MayContainHash(l.Hash) {
-		return false, err
+	f, known := t.cachedFilter()
+	if known && !f.mayContain(l.Hash) {
+		return false, nil
+	}
+	index := t.cachedIndex()
+	if !known || index == nil {
+		var err error
+		if f, index, err = t.meta(ctx, true); err != nil || !f.mayContain(l.Hash) {
+			return false, err
+		}
 	}
 	i, last := index.SeekGE(key), index.SeekLE(key)
-	var fetched []*format.Block // of i and those after it
+	var win window
 	for ; i <= last; i++ {
-		var b *format.Block
-		if len(fetched) == 0 {
-			if b, fetched, err = t.block(ctx, index, i, last, l.NoFill); err != nil {
-				return false, err
-			}
-		}
-		if len(fetched) > 0 {
-			b, fetched = fetched[0], fetched[1:]
+		b, err := t.block(ctx, index, i, last, l.NoFill, &win)
+		if err != nil {
+			return false, err
 		}
 		found, more, err := b.Find(key, l.MaxSeq, dst)
 		if err != nil {
@@ -97,23 +97,27 @@ func (t *Table) impossible(seq, offset uint64) error {
 	return t.fail(offset, &format.DecodeError{Reason: fmt.Sprintf("row of seq %d, the manifest knows none above %d", seq, t.MaxSeq)})
 }
 
-// block returns block i from the cache, or fetches it together with those
-// after it, up to last, that are not in the cache either.
-func (t *Table) block(ctx context.Context, index *format.Index, i, last int, noFill bool) (*format.Block, []*format.Block, error) {
+// window is the stored bytes of the blocks from from up to to, not included.
+// It is immutable.
+type window struct {
+	data     []byte
+	from, to int
+}
+
+func (w *window) has(i int) bool { return w.from <= i && i < w.to }
+
+// block returns block i from the window or the cache, or fetches it together
+// with those after it, up to last, that are not in the cache either.
+func (t *Table) block(ctx context.Context, index *format.Index, i, last int, noFill bool, win *window) (*format.Block, error) {
+	if win.has(i) {
+		return t.fromWindow(index, win, i, noFill)
+	}
 	if b, ok := t.store.cache.get(t.sst.ID, index.Offset(i)).(*format.Block); ok {
-		return b, nil, nil
+		return b, nil
 	}
-	to := t.extend(index, i, last, boundedReadAhead)
-	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, index.Offset(i)}, func() (any, error) {
-		if b, ok := t.store.cache.get(t.sst.ID, index.Offset(i)).(*format.Block); ok {
-			return []*format.Block{b}, nil // a flight ended between our look and this one
-		}
-		return t.fetch(ctx, index, i, to, noFill)
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return nil, v.([]*format.Block), nil
+	b, w, err := t.fetch(ctx, index, i, t.extend(index, i, last, boundedReadAhead), noFill)
+	*win = w
+	return b, err
 }
 
 // extend returns the last block, from i to at most last in either direction,
@@ -136,25 +140,45 @@ func (t *Table) extend(index *format.Index, i, last, bytes int) int {
 	return i
 }
 
-// fetch reads blocks i to last and, unless noFill, puts them into the cache.
-func (t *Table) fetch(ctx context.Context, index *format.Index, i, last int, noFill bool) (any, error) {
-	base := index.Offset(i)
-	data, err := t.store.read(ctx, t.object, base, index.Offset(last+1)-base)
-	if err != nil {
-		return nil, err
-	}
-	blocks := make([]*format.Block, 0, last-i+1)
-	for ; i <= last; i++ {
-		b, err := t.decodeBlock(index, i, data[index.Offset(i)-base:index.Offset(i+1)-base], last > i || len(blocks) > 0)
-		if err != nil {
+type fetched struct {
+	block *format.Block
+	win   window
+}
+
+// fetch reads the blocks from i to last, in either direction, and returns block
+// i and the window of all. Those who want the same block at the same time share
+// one request; the window is then that of the first.
+func (t *Table) fetch(ctx context.Context, index *format.Index, i, last int, noFill bool) (*format.Block, window, error) {
+	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, index.Offset(i)}, func() (any, error) {
+		if b, ok := t.store.cache.get(t.sst.ID, index.Offset(i)).(*format.Block); ok {
+			return fetched{block: b}, nil // a flight ended between our look and this one
+		}
+		w := window{from: min(i, last), to: max(i, last) + 1}
+		base := index.Offset(w.from)
+		var err error
+		if w.data, err = t.store.read(ctx, t.object, base, index.Offset(w.to)-base); err != nil {
 			return nil, err
 		}
-		if !noFill {
-			t.store.cache.set(t.sst.ID, index.Offset(i), b)
-		}
-		blocks = append(blocks, b)
+		b, err := t.fromWindow(index, &w, i, noFill)
+		return fetched{b, w}, err
+	})
+	if err != nil {
+		return nil, window{}, err
 	}
-	return blocks, nil
+	f := v.(fetched)
+	return f.block, f.win, nil
+}
+
+// fromWindow decodes block i of a window and, unless noFill, puts it into the
+// cache.
+func (t *Table) fromWindow(index *format.Index, w *window, i int, noFill bool) (*format.Block, error) {
+	base := index.Offset(w.from)
+	fill := !noFill && t.store.cache != nil
+	b, err := t.decodeBlock(index, i, w.data[index.Offset(i)-base:index.Offset(i+1)-base], fill && w.to-w.from > 1)
+	if err == nil && fill {
+		t.store.cache.set(t.sst.ID, index.Offset(i), b)
+	}
+	return b, err
 }
 
 // decodeBlock decodes block i from its stored bytes. own says that the block
@@ -194,71 +218,82 @@ func (t *Table) checkBounds(b *format.Block, i, blocks int) error {
 	return nil
 }
 
+// cached returns a part that the cache holds, nil if it does not. at remembers
+// its entry, which is found faster than the part by its offset.
+func (t *Table) cached(at *atomic.Pointer[entry], offset uint64) any {
+	if e := at.Load(); e != nil {
+		if v := e.get(); v != nil {
+			return v
+		}
+		at.Store(nil)
+	}
+	e := t.store.cache.lookup(t.sst.ID, offset)
+	if e == nil {
+		return nil
+	}
+	at.Store(e)
+	return e.get()
+}
+
 // cachedIndex returns the index if no request is needed for it, else nil.
 func (t *Table) cachedIndex() *format.Index {
-	if t.store.cache == nil {
-		return t.index.Load()
-	}
-	x, _ := t.store.cache.get(t.sst.ID, t.sst.Info.IndexOffset).(*format.Index)
+	x, _ := t.cached(&t.index, t.sst.Info.IndexOffset).(*format.Index)
 	return x
 }
 
-// cachedFilter returns the filter if no request is needed for it, and whether
-// that is so.
-func (t *Table) cachedFilter() (*format.Bloom, bool) {
+// cachedFilter returns the filter, nil if there is none, if no request is
+// needed for it, and whether that is so.
+func (t *Table) cachedFilter() (*filter, bool) {
 	if t.sst.Info.FilterLen == 0 {
 		return nil, true
 	}
-	if t.store.cache == nil {
-		f := t.filter.Load()
-		return f, f != nil
-	}
-	f, ok := t.store.cache.get(t.sst.ID, t.sst.Info.FilterOffset).(*format.Bloom)
+	f, ok := t.cached(&t.filter, t.sst.Info.FilterOffset).(*filter)
 	return f, ok
 }
 
-// meta returns filter (nil if there is none) and index.
-func (t *Table) meta(ctx context.Context) (*format.Bloom, *format.Index, error) {
+// meta returns filter (nil if there is none) and index. What it reads goes into
+// the cache if fill says so.
+func (t *Table) meta(ctx context.Context, fill bool) (*filter, *format.Index, error) {
 	index := t.cachedIndex()
-	filter, ok := t.cachedFilter()
+	f, known := t.cachedFilter()
 	info := &t.sst.Info
 	var err error
 	switch {
-	case index != nil && ok:
-		return filter, index, nil
-	case index == nil && (info.FilterLen == 0 || !ok && info.FilterOffset+info.FilterLen == info.IndexOffset):
-		return t.readMeta(ctx)
+	case index != nil && known:
+		return f, index, nil
+	case index == nil && (info.FilterLen == 0 || !known && info.FilterOffset+info.FilterLen == info.IndexOffset):
+		return t.readMeta(ctx, fill)
 	case index == nil:
-		if index, err = t.readIndex(ctx); err != nil {
+		if index, err = t.readIndex(ctx, fill); err != nil {
 			return nil, nil, err
 		}
 	}
-	if !ok {
-		if filter, err = t.readFilter(ctx); err != nil {
+	if !known {
+		if f, err = t.readFilter(ctx, fill); err != nil {
 			return nil, nil, err
 		}
 	}
-	return filter, index, nil
+	return f, index, nil
 }
 
 // indexOnly returns the index, for scans, which do not ask the filter.
-func (t *Table) indexOnly(ctx context.Context) (*format.Index, error) {
+func (t *Table) indexOnly(ctx context.Context, fill bool) (*format.Index, error) {
 	if x := t.cachedIndex(); x != nil {
 		return x, nil
 	}
-	return t.readIndex(ctx)
+	return t.readIndex(ctx, fill)
 }
 
 type metaParts struct {
-	filter *format.Bloom
+	filter *filter
 	index  *format.Index
 }
 
 // readMeta reads filter and index, which lie side by side, in one request; of
 // a small SST the data too.
-func (t *Table) readMeta(ctx context.Context) (*format.Bloom, *format.Index, error) {
+func (t *Table) readMeta(ctx context.Context, fill bool) (*filter, *format.Index, error) {
 	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, ^uint64(0)}, func() (any, error) {
-		return t.loadMeta(ctx)
+		return t.loadMeta(ctx, fill)
 	})
 	if err != nil {
 		return nil, nil, err
@@ -267,7 +302,7 @@ func (t *Table) readMeta(ctx context.Context) (*format.Bloom, *format.Index, err
 	return m.filter, m.index, nil
 }
 
-func (t *Table) loadMeta(ctx context.Context) (any, error) {
+func (t *Table) loadMeta(ctx context.Context, fill bool) (any, error) {
 	if f, ok := t.cachedFilter(); ok {
 		if x := t.cachedIndex(); x != nil {
 			return metaParts{f, x}, nil
@@ -278,7 +313,7 @@ func (t *Table) loadMeta(ctx context.Context) (any, error) {
 	if info.FilterLen == 0 {
 		base = info.IndexOffset
 	}
-	whole := t.store.cache != nil && end <= wholeRead && info.FilterOffset+info.FilterLen == info.IndexOffset
+	whole := fill && t.store.cache != nil && end <= wholeRead && info.FilterOffset+info.FilterLen == info.IndexOffset
 	if whole {
 		base = 0
 	}
@@ -288,11 +323,11 @@ func (t *Table) loadMeta(ctx context.Context) (any, error) {
 	}
 	var m metaParts
 	if info.FilterLen > 0 {
-		if m.filter, err = t.decodeFilter(data[info.FilterOffset-base : info.FilterOffset+info.FilterLen-base]); err != nil {
+		if m.filter, err = t.decodeFilter(data[info.FilterOffset-base:info.FilterOffset+info.FilterLen-base], fill); err != nil {
 			return nil, err
 		}
 	}
-	if m.index, err = t.decodeIndex(data[info.IndexOffset-base:]); err != nil {
+	if m.index, err = t.decodeIndex(data[info.IndexOffset-base:], fill); err != nil {
 		return nil, err
 	}
 	for i := 0; whole && i < m.index.Len(); i++ {
@@ -305,7 +340,7 @@ func (t *Table) loadMeta(ctx context.Context) (any, error) {
 	return m, nil
 }
 
-func (t *Table) readIndex(ctx context.Context) (*format.Index, error) {
+func (t *Table) readIndex(ctx context.Context, fill bool) (*format.Index, error) {
 	info := &t.sst.Info
 	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, info.IndexOffset}, func() (any, error) {
 		if x := t.cachedIndex(); x != nil {
@@ -315,7 +350,7 @@ func (t *Table) readIndex(ctx context.Context) (*format.Index, error) {
 		if err != nil {
 			return nil, err
 		}
-		return t.decodeIndex(data)
+		return t.decodeIndex(data, fill)
 	})
 	if err != nil {
 		return nil, err
@@ -323,7 +358,7 @@ func (t *Table) readIndex(ctx context.Context) (*format.Index, error) {
 	return v.(*format.Index), nil
 }
 
-func (t *Table) readFilter(ctx context.Context) (*format.Bloom, error) {
+func (t *Table) readFilter(ctx context.Context, fill bool) (*filter, error) {
 	info := &t.sst.Info
 	v, err := t.store.flights.do(ctx, partKey{t.sst.ID, info.FilterOffset}, func() (any, error) {
 		if f, ok := t.cachedFilter(); ok {
@@ -333,12 +368,12 @@ func (t *Table) readFilter(ctx context.Context) (*format.Bloom, error) {
 		if err != nil {
 			return nil, err
 		}
-		return t.decodeFilter(data)
+		return t.decodeFilter(data, fill)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return v.(*format.Bloom), nil
+	return v.(*filter), nil
 }
 
 // Check reads the parts that reading rows does not need, filter and statistics,
@@ -346,7 +381,7 @@ func (t *Table) readFilter(ctx context.Context) (*format.Bloom, error) {
 func (t *Table) Check(ctx context.Context) error {
 	info := &t.sst.Info
 	if info.FilterLen > 0 {
-		if _, err := t.readFilter(ctx); err != nil {
+		if _, err := t.readFilter(ctx, false); err != nil {
 			return err
 		}
 	}
@@ -367,8 +402,8 @@ func (t *Table) Check(ctx context.Context) error {
 	return nil
 }
 
-// decodeIndex decodes the index and keeps it.
-func (t *Table) decodeIndex(part []byte) (*format.Index, error) {
+// decodeIndex decodes the index and keeps it if fill says so.
+func (t *Table) decodeIndex(part []byte, fill bool) (*format.Index, error) {
 	info := &t.sst.Info
 	raw, err := format.Unseal(part, info.Codec)
 	if err != nil {
@@ -381,17 +416,15 @@ func (t *Table) decodeIndex(part []byte) (*format.Index, error) {
 	if x.Len() == 0 {
 		return nil, t.fail(info.IndexOffset, &format.DecodeError{Reason: "index without blocks"})
 	}
-	if t.store.cache == nil {
-		t.index.Store(x)
-	} else {
-		t.store.cache.set(t.sst.ID, info.IndexOffset, x)
+	if fill {
+		t.index.Store(t.store.cache.set(t.sst.ID, info.IndexOffset, x))
 	}
 	return x, nil
 }
 
-// decodeFilter decodes the filter and keeps it. A block without a filter that
-// we know counts as one that may contain every key.
-func (t *Table) decodeFilter(part []byte) (*format.Bloom, error) {
+// decodeFilter decodes the filter and keeps it if fill says so. A block without
+// a filter that we know counts as one that may contain every key.
+func (t *Table) decodeFilter(part []byte, fill bool) (*filter, error) {
 	info := &t.sst.Info
 	raw, err := format.Unseal(part, info.Codec)
 	if err != nil {
@@ -400,17 +433,16 @@ func (t *Table) decodeFilter(part []byte) (*format.Bloom, error) {
 	if info.Codec == format.None {
 		raw = append(make([]byte, 0, len(raw)), raw...) // it was read together with the index
 	}
-	f, err := format.DecodeFilter(raw, info.FilterFormat)
+	bloom, err := format.DecodeFilter(raw, info.FilterFormat)
 	if err != nil {
 		return nil, t.fail(info.FilterOffset, err)
 	}
-	if f == nil {
-		f = format.AnyKey
+	if bloom == nil {
+		bloom = format.AnyKey
 	}
-	if t.store.cache == nil {
-		t.filter.Store(f)
-	} else {
-		t.store.cache.set(t.sst.ID, info.FilterOffset, f)
+	f := &filter{bloom: bloom, prefixes: t.store.witnesses != nil && bloom.Announces(t.store.witnesses)}
+	if fill {
+		t.filter.Store(t.store.cache.set(t.sst.ID, info.FilterOffset, f))
 	}
 	return f, nil
 }

@@ -33,6 +33,9 @@ type WriterOptions struct {
 	// MinFilterKeys is the number of rows from which on there is a filter,
 	// default 1000; negative: there is none.
 	MinFilterKeys int
+	// Prefixer: the filter holds the prefixes that it takes from keys, too; nil:
+	// none.
+	Prefixer Prefixer
 	// WAL: rows come in order of arrival; there is no filter and no statistics.
 	WAL bool
 	// Size is about how many bytes the rows will be before compression; memory
@@ -50,11 +53,12 @@ type Writer struct {
 	index  format.IndexBuilder
 	stats  format.Stats
 	part   format.BlockStats // of the current block
-	hashes []uint64          // of every row's key
-	sep    []byte            // separator of the current block
-	first  []byte            // first key, or seq if WAL
-	last   []byte            // last key
-	seq    uint64            // of the last row
+	hashes []uint64          // of every row's key, and of every prefix
+	prefix prefixHasher
+	sep    []byte // separator of the current block
+	first  []byte // first key, or seq if WAL
+	last   []byte // last key
+	seq    uint64 // of the last row
 	rows   int
 	err    error // ends the Writer
 }
@@ -72,7 +76,7 @@ func NewWriter(opts WriterOptions) *Writer {
 	}
 	opts.BlockSize = min(opts.BlockSize, maxBlockSize)
 	opts.BitsPerKey = min(opts.BitsPerKey, 255)
-	return &Writer{opts: opts, block: format.NewBlockBuilder(opts.BlockSize)}
+	return &Writer{opts: opts, block: format.NewBlockBuilder(opts.BlockSize), prefix: prefixHasher{prefixer: opts.Prefixer}}
 }
 
 // Reset makes w ready for another SST with the same settings, which it builds in
@@ -84,6 +88,7 @@ func (w *Writer) Reset(buf []byte) {
 	w.stats = format.Stats{Blocks: w.stats.Blocks[:0]}
 	w.part = format.BlockStats{}
 	w.hashes, w.sep = w.hashes[:0], w.sep[:0]
+	w.prefix.last = w.prefix.last[:0]
 	w.first, w.last = nil, nil
 	w.seq, w.rows, w.err = 0, 0, nil
 }
@@ -116,7 +121,7 @@ func (w *Writer) Add(r *format.Row) error {
 	}
 	w.stats.Count(&w.part, r)
 	if !w.opts.WAL && w.opts.MinFilterKeys > 0 {
-		w.hashes = append(w.hashes, format.BloomHash(r.Key))
+		w.hashes = append(w.prefix.add(w.hashes, r.Key), format.BloomHash(r.Key))
 	}
 	w.last = append(w.last[:0], r.Key...)
 	w.seq = r.Seq
@@ -127,12 +132,14 @@ func (w *Writer) Add(r *format.Row) error {
 // begin notes what the first row decides. The separator before the first block
 // is its seq in a WAL SST, empty otherwise.
 func (w *Writer) begin(r *format.Row) {
-	const around = 1 << 10 // what a small object has beside its rows
-	size := w.opts.Size
-	if w.opts.Codec != format.None {
-		size /= 2
+	if cap(w.out) == 0 {
+		const around = 1 << 10 // what a small object has beside its rows
+		size := w.opts.Size
+		if w.opts.Codec != format.None {
+			size /= 2
+		}
+		w.out = make([]byte, 0, size+around)
 	}
-	w.out = make([]byte, 0, size+around)
 	if w.opts.WAL {
 		w.first = binary.BigEndian.AppendUint64(nil, r.Seq)
 		w.sep = append(w.sep, w.first...)
@@ -230,7 +237,7 @@ func (w *Writer) Finish() ([]byte, format.SSTInfo, error) {
 func (w *Writer) finishParts(info *format.SSTInfo) error {
 	info.FilterOffset = uint64(len(w.out))
 	if w.opts.MinFilterKeys > 0 && w.rows >= w.opts.MinFilterKeys {
-		if f := format.BuildBloom(w.hashes, w.opts.BitsPerKey); f != nil {
+		if f := format.BuildBloom(w.prefix.finish(w.hashes), w.opts.BitsPerKey); f != nil {
 			if err := w.seal(f.Append(nil)); err != nil {
 				return err
 			}
