@@ -14,6 +14,9 @@
 // of the engine: all of them, those that later ones replace included, count
 // against slate.Options.MaxBatchBytes, and a write beyond that is kv.ErrInvalid.
 //
+// Filters hold the prefixes of records' keys (Prefixes), so that a look-up in an
+// index reads only the SSTs that have entries with its value.
+//
 // Errors match the sentinels of package kv and those of package slate; an error
 // of damaged objects is found as a *kv.CorruptError too, with the object's key
 // and the offset.

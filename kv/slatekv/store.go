@@ -48,6 +48,9 @@ func OpenBucket(ctx context.Context, path string, b bucket.Bucket, opts slate.Op
 	if opts.DefaultTTL != 0 {
 		return nil, shared(fmt.Errorf("open %q: %w: DefaultTTL is %v: what a kv.Store is given has to stay", path, slate.ErrInvalid, opts.DefaultTTL))
 	}
+	if opts.Prefixes == nil {
+		opts.Prefixes = Prefixes
+	}
 	db, err := slate.Open(ctx, path, b, opts)
 	if err != nil {
 		return nil, shared(err)
@@ -156,6 +159,9 @@ func OpenReader(ctx context.Context, url string, opts slate.ReaderOptions) (*Rea
 // OpenBucketReader is OpenReader for the database at path in b. The caller
 // keeps b and closes it after the reader.
 func OpenBucketReader(ctx context.Context, path string, b bucket.Bucket, opts slate.ReaderOptions) (*Reader, error) {
+	if opts.Prefixes == nil {
+		opts.Prefixes = Prefixes
+	}
 	db, err := slate.OpenReader(ctx, path, b, opts)
 	if err != nil {
 		return nil, shared(err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stele-db/stele/kv/slatekv"
 	"github.com/stele-db/stele/slate"
 )
 
@@ -64,7 +65,7 @@ func (o operatorFlag) options() (slate.ReaderOptions, error) {
 		names := slices.Sorted(maps.Keys(mergeOperators))
 		return slate.ReaderOptions{}, usagef("no merge operator %s; there is: %s", o.MergeOperator, strings.Join(names, ", "))
 	}
-	return slate.ReaderOptions{MergeOperator: op}, nil
+	return slate.ReaderOptions{MergeOperator: op, Prefixes: slatekv.Prefixes}, nil
 }
 
 // within narrows r to the keys of s.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stele-db/stele/kv/slatekv"
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
 )
@@ -55,7 +56,9 @@ func (c *slateCompactCmd) Run(e *env) error {
 			return err
 		}
 		err = c.withLog(e, func(log bucket.Bucket, logPath string) error {
-			db, err := slate.Open(e.ctx, path, b, slate.Options{ReaderGrace: c.ReaderGrace, WALBucket: log, WALPath: logPath})
+			db, err := slate.Open(e.ctx, path, b, slate.Options{
+				ReaderGrace: c.ReaderGrace, WALBucket: log, WALPath: logPath, Prefixes: slatekv.Prefixes,
+			})
 			if err != nil {
 				return err
 			}
