@@ -209,6 +209,9 @@ func (db *DB) claim(ctx context.Context) (manifestVersion, error) {
 			return nil, err
 		}
 		next := *m
+		if next.WALStoreURI == nil {
+			next.WALStoreURI = db.opts.walStoreURI() // the manifest had no place for it, see checkLog
+		}
 		next.WriterEpoch++
 		db.epoch = next.WriterEpoch
 		return &next, nil

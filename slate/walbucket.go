@@ -36,12 +36,20 @@ func (o *Options) walStoreURI() *string {
 // checkLog refuses a database whose log lies elsewhere than the caller thinks,
 // which would miss rows or begin a second log. No collector deletes the object
 // at the replay point, so its absence tells a wrong bucket or path; a clone
-// alone begins without it.
+// alone begins without it. A manifest of version 2, which SlateDB 0.17 makes of
+// every other, has no place for the mark: then a log must be there at all.
 func checkLog(ctx context.Context, m *format.Manifest, walBucket bucket.Bucket, at wal.Place) error {
+	unmarked := m.FromVersion == format.ManifestVersion2
 	switch {
+	case unmarked && walBucket == nil && m.ReplayAfterWAL > 0 && len(m.ExternalDBs) == 0:
+		ids, err := at.List(ctx, m.ReplayAfterWAL-1)
+		if err == nil && len(ids) == 0 {
+			return fmt.Errorf("the database has no log beside its other objects, so that it must lie in another bucket, and none is given (Options.WALBucket, --wal-db): %w", ErrInvalid)
+		}
+		return err
 	case m.WALStoreURI != nil && walBucket == nil:
 		return fmt.Errorf("the database keeps its log in another bucket, and none is given (Options.WALBucket, --wal-db): %w", ErrInvalid)
-	case m.WALStoreURI == nil && walBucket != nil:
+	case m.WALStoreURI == nil && walBucket != nil && !unmarked:
 		return fmt.Errorf("the database keeps its log beside its other objects, and another bucket was given for it: %w", ErrInvalid)
 	case walBucket == nil || m.ReplayAfterWAL == 0 || len(m.ExternalDBs) > 0:
 		return nil

@@ -165,6 +165,24 @@ func TestIndexRefuses(t *testing.T) {
 	}
 }
 
+// Blocks that end before the next begins, which SlateDB 0.18 can write, are
+// refused as newer, not as damage.
+func TestPaddedBlocksAreNewer(t *testing.T) {
+	b := newBuilder(64)
+	key := b.bytes(nil)
+	b.begin()
+	b.u64(0, 0)
+	b.child(1, key)
+	b.u32(2, 90)
+	meta := b.end()
+	metas := b.refs([]ref{meta})
+	b.begin()
+	b.child(0, metas)
+	if _, err := DecodeIndex(b.finish(b.end()), 100); !errors.Is(err, ErrNewer) {
+		t.Errorf("padded blocks: %v", err)
+	}
+}
+
 // A small buffer whose nodes refer to each other many times over is refused,
 // not followed.
 func TestSharedNodesAreRefused(t *testing.T) {

@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 )
 
@@ -11,7 +12,7 @@ import (
 // allocates nothing.
 //
 //	SsTableIndex { 0 block_meta: [BlockMeta] }
-//	BlockMeta    { 0 offset: u64; 1 first_key: [u8] }
+//	BlockMeta    { 0 offset: u64; 1 first_key: [u8]; 2 encoded_len: u32, only where blocks are padded }
 //
 // In an SST ordered by key, first_key is not a key but a separator: empty for
 // block 0, otherwise above the last key of the block before, or equal to it if
@@ -109,7 +110,8 @@ func (x *IndexBuilder) Encode() []byte {
 }
 
 // DecodeIndex reads an index block, decompressed and without its checksum, of
-// an SST whose data ends at dataEnd. The result does not alias raw.
+// an SST whose data ends at dataEnd. The result does not alias raw. Errors
+// match ErrCorrupt, as *DecodeError, or ErrNewer.
 func DecodeIndex(raw []byte, dataEnd uint64) (*Index, error) {
 	fb := newFlatbuf(raw, 0)
 	metas := fb.root().needVector(0, 4, "block_meta")
@@ -130,6 +132,8 @@ func DecodeIndex(raw []byte, dataEnd uint64) (*Index, error) {
 			return nil, corrupt(m.pos, "block %d begins at %d, data ends at %d", i, offset, dataEnd)
 		case i > 0 && bytes.Compare(key, x.Separator(i-1)) < 0:
 			return nil, corrupt(m.pos, "separator of block %d is less than the one before", i)
+		case m.u32(2) != 0:
+			return nil, fmt.Errorf("index of padded blocks, which SlateDB writes from 0.18 on if asked to: %w", ErrNewer)
 		case len(key) > MaxStoredKey:
 			return nil, corrupt(m.pos, "separator of block %d has %d bytes", i, len(key))
 		case len(x.keys)+len(key) > math.MaxUint32:
