@@ -58,7 +58,7 @@ race: $(TOOLS)/versitygw $(TOOLS)/grpcurl ## tests of the packages that run goro
 
 .PHONY: interop
 interop: interop/node_modules/.package-lock.json ## the real SlateDB against ours, both ways
-	cd interop && $(GO) test -count=1 -timeout=5m .
+	cd interop && $(GO) test -count=1 -timeout=10m
 
 # The package's native library comes ready made inside: no install script is run.
 interop/node_modules/.package-lock.json: interop/package-lock.json
@@ -68,7 +68,7 @@ interop/node_modules/.package-lock.json: interop/package-lock.json
 
 .PHONY: interop-latest
 interop-latest: interop/.venv/requirements.txt ## the same against the newest SlateDB, from PyPI
-	cd interop && STELE_INTEROP=latest $(GO) test -count=1 -timeout=10m .
+	cd interop && STELE_INTEROP=latest $(GO) test -count=1 -timeout=20m
 
 interop/.venv/requirements.txt: interop/requirements.txt
 	@command -v python3 >/dev/null || { echo "interop-latest: python3 (3.10 or newer) is missing" >&2; exit 1; }

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,10 +48,17 @@ func (f form) slatedbOpen(db, dir string) command {
 	return command{Op: "open", DB: db, URL: url(dir), Codec: f.name, Block: f.block >> 10, FilterKeys: 100, MaxSST: f.maxSST}
 }
 
+// root is the folder of all databases. TestMain removes it when every process
+// of SlateDB has ended: one that is alive makes a folder that it writes to
+// again, so that a test's own, removed at its end, would come back.
+var root string
+
 // newDir returns the folder of a database that is not there yet.
 func newDir(t *testing.T) string {
 	t.Helper()
-	return filepath.Join(t.TempDir(), "db")
+	dir, err := os.MkdirTemp(root, "")
+	must(t, err)
+	return filepath.Join(dir, "db")
 }
 
 func url(dir string) string { return "file://" + filepath.ToSlash(dir) }
@@ -112,8 +120,18 @@ func await(t *testing.T, dir, what string, ok func(*slate.ManifestInfo) bool) *s
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("%s did not happen; the manifest is %+v", what, *manifest(t, dir))
+	t.Fatalf("%s did not happen: %s", what, shape(manifest(t, dir)))
 	return nil
+}
+
+// shape says what a manifest holds, in a line.
+func shape(m *slate.ManifestInfo) string {
+	s := fmt.Sprintf("manifest %d, epochs %d and %d, replay after %d, %d L0 SSTs, %d checkpoints", m.ID, m.WriterEpoch, m.CompactorEpoch,
+		m.ReplayAfterWAL, len(m.L0), len(m.Checkpoints))
+	for _, r := range m.Runs {
+		s += fmt.Sprintf(", run %d of %d SSTs", r.ID, len(r.SSTs))
+	}
+	return s
 }
 
 // files lists the objects below dir.
@@ -139,7 +157,8 @@ type writer interface {
 	write(t *testing.T, b batch) stamp
 	flush(t *testing.T)         // makes the log durable
 	flushMemtable(t *testing.T) // and moves the memtable to L0
-	compact(t *testing.T)       // merges what is in L0 into sorted runs
+	compact(t *testing.T)       // merges what is in L0 and runs of its size
+	stack(t *testing.T)         // makes a run of what is in L0
 	close(t *testing.T)
 	crash(t *testing.T) // leaves what was durable, closes nothing
 }
@@ -147,14 +166,15 @@ type writer interface {
 // steleWriter is Stele as the writer of the database in dir.
 type steleWriter struct {
 	ours
-	dir string
-	db  *slate.DB
+	form form
+	dir  string
+	db   *slate.DB
 }
 
 func newSteleWriter(t *testing.T, dir string, f form) *steleWriter {
 	t.Helper()
 	db := openOurs(t, dir, f.steleOptions())
-	return &steleWriter{ours{db}, dir, db}
+	return &steleWriter{ours{db}, f, dir, db}
 }
 
 func (w *steleWriter) write(t *testing.T, b batch) stamp {
@@ -200,6 +220,19 @@ func (w *steleWriter) compact(t *testing.T) {
 	if err := w.db.Compact(t.Context()); err != nil {
 		t.Fatalf("Stele compacts: %v", err)
 	}
+}
+
+// stack opens the database with a scheduler that never merges runs, and as it
+// was again.
+func (w *steleWriter) stack(t *testing.T) {
+	t.Helper()
+	w.close(t)
+	o := w.form.steleOptions()
+	o.CompactL0, o.Compaction.Scheduler = 2, slate.SizeTiered{MinL0: 2, MinSources: 100}
+	db := openOurs(t, w.dir, o)
+	await(t, w.dir, "compaction by Stele", func(m *slate.ManifestInfo) bool { return len(m.L0) == 0 })
+	must(t, db.Close())
+	*w = *newSteleWriter(t, w.dir, w.form)
 }
 
 func (w *steleWriter) close(t *testing.T) {
@@ -277,13 +310,23 @@ func (w *slatedbWriter) flushMemtable(t *testing.T) {
 	w.do(t, command{Op: "flush", DB: w.db, Memtable: true})
 }
 
-// compact opens the database with a compactor, which takes up what there is in
-// L0 once there are two, and without one again.
 func (w *slatedbWriter) compact(t *testing.T) {
+	t.Helper()
+	w.compacting(t, command{Compactor: true})
+}
+
+func (w *slatedbWriter) stack(t *testing.T) {
+	t.Helper()
+	w.compacting(t, command{Compactor: true, Stack: true})
+}
+
+// compacting opens the database with a compactor, which takes up what there is
+// in L0 once there are two, and without one again.
+func (w *slatedbWriter) compacting(t *testing.T, how command) {
 	t.Helper()
 	w.close(t)
 	c := w.form.slatedbOpen(w.db, w.dir)
-	c.Compactor = true
+	c.Compactor, c.Stack = how.Compactor, how.Stack
 	w.do(t, c)
 	await(t, w.dir, "compaction by SlateDB", func(m *slate.ManifestInfo) bool { return len(m.L0) == 0 && len(m.Runs) > 0 })
 	w.close(t)

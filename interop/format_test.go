@@ -12,7 +12,7 @@ var states = []struct {
 	name  string
 	leave func(t *testing.T, w writer, rounds [][]batch) model
 }{
-	{"log only", func(t *testing.T, w writer, rounds [][]batch) model {
+	{"all rows in the log, after a crash", func(t *testing.T, w writer, rounds [][]batch) model {
 		m := model{}
 		for _, r := range rounds {
 			put(t, w, m, r)
@@ -21,20 +21,20 @@ var states = []struct {
 		w.crash(t)
 		return m
 	}},
-	{"L0 and log", func(t *testing.T, w writer, rounds [][]batch) model {
+	{"three L0 SSTs and a log, after a crash", func(t *testing.T, w writer, rounds [][]batch) model {
 		m := flushed(t, w, rounds[:3])
 		put(t, w, m, rounds[3])
 		w.flush(t)
 		w.crash(t)
 		return m
 	}},
-	{"compacted", func(t *testing.T, w writer, rounds [][]batch) model {
+	{"everything compacted, closed", func(t *testing.T, w writer, rounds [][]batch) model {
 		m := flushed(t, w, rounds)
 		w.compact(t)
 		w.close(t)
 		return m
 	}},
-	{"run, L0 and log", func(t *testing.T, w writer, rounds [][]batch) model {
+	{"a run, an L0 SST and a log, after a crash", func(t *testing.T, w writer, rounds [][]batch) model {
 		m := flushed(t, w, rounds[:2])
 		w.compact(t)
 		put(t, w, m, rounds[2])
@@ -44,7 +44,23 @@ var states = []struct {
 		w.crash(t)
 		return m
 	}},
-	{"closed", func(t *testing.T, w writer, rounds [][]batch) model {
+	{"three runs, an L0 SST and a log, after a crash", func(t *testing.T, w writer, rounds [][]batch) model {
+		m := model{}
+		for _, r := range rounds[:3] {
+			put(t, w, m, r[:len(r)/2])
+			w.flushMemtable(t)
+			put(t, w, m, r[len(r)/2:])
+			w.flushMemtable(t)
+			w.stack(t)
+		}
+		put(t, w, m, rounds[3][1:])
+		w.flushMemtable(t)
+		put(t, w, m, rounds[3][:1])
+		w.flush(t)
+		w.crash(t)
+		return m
+	}},
+	{"a clean close", func(t *testing.T, w writer, rounds [][]batch) model {
 		m := model{}
 		for _, r := range rounds {
 			put(t, w, m, r)
@@ -52,7 +68,7 @@ var states = []struct {
 		w.close(t)
 		return m
 	}},
-	{"emptied", func(t *testing.T, w writer, rounds [][]batch) model {
+	{"every key deleted, a run without SSTs, one row in the log", func(t *testing.T, w writer, rounds [][]batch) model {
 		m := flushed(t, w, rounds[:1])
 		var all batch
 		for _, k := range m.sorted() {
@@ -100,15 +116,16 @@ func after(t *testing.T, state, dir string, f form) {
 		run = ssts > 1
 	}
 	want := map[string]bool{
-		"log only":        len(m.L0) == 0 && len(m.Runs) == 0,
-		"L0 and log":      len(m.L0) == 3 && len(m.Runs) == 0,
-		"compacted":       len(m.L0) == 0 && run,
-		"run, L0 and log": len(m.L0) == 1 && run,
-		"closed":          len(m.Runs) == 0, // SlateDB leaves the rows in the log
-		"emptied":         len(m.L0) == 0 && len(m.Runs) == 1 && ssts == 0,
+		"all rows in the log, after a crash":             len(m.L0) == 0 && len(m.Runs) == 0,
+		"three L0 SSTs and a log, after a crash":         len(m.L0) == 3 && len(m.Runs) == 0,
+		"everything compacted, closed":                   len(m.L0) == 0 && run,
+		"a run, an L0 SST and a log, after a crash":      len(m.L0) == 1 && run,
+		"three runs, an L0 SST and a log, after a crash": len(m.L0) == 1 && len(m.Runs) == 3,
+		"a clean close": len(m.Runs) == 0, // SlateDB leaves the rows in the log
+		"every key deleted, a run without SSTs, one row in the log": len(m.L0) == 0 && len(m.Runs) == 1 && ssts == 0,
 	}
 	if !want[state] {
-		t.Fatalf("the database is not in the state %q: %+v", state, *m)
+		t.Fatalf("the database is not in the state %q: %s", state, shape(m))
 	}
 }
 
@@ -121,6 +138,7 @@ func TestSlateDBReadsStele(t *testing.T) {
 			n := startSlateDB(t)
 			for j, s := range states {
 				t.Run(s.name, func(t *testing.T) {
+					cell(t, s.name, theirTurn, f.codec.String())
 					dir := newDir(t)
 					rounds := workload(int64(10*i+j), 5)
 					m := s.leave(t, newSteleWriter(t, dir, f), rounds[:4])
@@ -153,6 +171,7 @@ func TestSteleReadsSlateDB(t *testing.T) {
 			n := startSlateDB(t)
 			for j, s := range states {
 				t.Run(s.name, func(t *testing.T) {
+					cell(t, s.name, ourTurn, f.codec.String())
 					dir := newDir(t)
 					rounds := workload(int64(100+10*i+j), 5)
 					m := s.leave(t, newSlateDBWriter(t, n, dir, f), rounds[:4])
@@ -203,8 +222,10 @@ func TestLimits(t *testing.T) {
 			dir := newDir(t)
 			var w writer
 			if name == "Stele" {
+				cell(t, "keys and values at the limits", theirTurn, "1 and 65,535 bytes, 0 to 2 MiB")
 				w = newSteleWriter(t, dir, forms[0])
 			} else {
+				cell(t, "keys and values at the limits", ourTurn, "1 and 65,535 bytes, 0 to 2 MiB")
 				w = newSlateDBWriter(t, n, dir, forms[0])
 			}
 			w.write(t, all)

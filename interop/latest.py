@@ -107,9 +107,9 @@ def components(b, c):
         b.with_wal_object_store(locate(c["wal"])[0])
     if "segment" in c:
         b.with_segment_extractor(FirstBytes(c["segment"]))
-    if "prefix" in c:
+    if "filterOf" in c:
         b.with_filter_policies([
-            S.FilterPolicy.bloom_with_options(S.BloomFilterOptions(bits_per_key=10, whole_key_filtering=False), FirstBytes(c["prefix"])),
+            S.FilterPolicy.bloom_with_options(S.BloomFilterOptions(bits_per_key=10, whole_key_filtering=False), FirstBytes(c["filterOf"])),
             S.FilterPolicy.bloom(10),
         ])
 
@@ -144,7 +144,7 @@ class Commands:
         return {"version": importlib.metadata.version("slatedb")}
 
     async def open(self, c, emit):
-        """As slatedb.mjs, and segment?: segments by so many first bytes; prefix?: a filter of such prefixes beside the Bloom filter."""
+        """As slatedb.mjs, and segment?: segments by so many first bytes; filterOf?: a filter of such prefixes before the Bloom filter."""
         store, name = locate(c["url"])
         b = S.DbBuilder(name, store)
         b.with_settings(settings(c))
@@ -154,7 +154,7 @@ class Commands:
         self.open_handles[c["db"]] = await b.build()
 
     async def reader(self, c, emit):
-        """As slatedb.mjs, and segment?, prefix?."""
+        """As slatedb.mjs, and segment?, filterOf?."""
         store, name = locate(c["url"])
         b = S.DbReaderBuilder(name, store)
         if "checkpoint" in c:
@@ -234,28 +234,31 @@ class Commands:
         await admin(c).run_gc_once(S.GarbageCollectorOptions(
             manifest_options=each, wal_options=each, compacted_options=each, compactions_options=each,
             detach_options=S.GarbageCollectorScheduleOptions(),
+            # A boundary file is replaced conditionally, which SlateDB cannot do in a folder: it would delete nothing more.
+            disable_boundary_files=c["url"].startswith("file:"),
         ))
 
     async def checkpoint(self, c, emit):
-        """{url, wal?, name?}: answers {id}"""
-        r = await admin(c).create_detached_checkpoint(S.CheckpointOptions(lifetime_ms=None, source=None, name=c.get("name")))
+        """{url}: a checkpoint of the newest manifest; answers {id}"""
+        r = await admin(c).create_detached_checkpoint(S.CheckpointOptions(lifetime_ms=None, source=None, name=None))
         return {"id": r.id}
 
     async def clone(self, c, emit):
-        """{url, from_url}: url becomes a clone of the database at from_url, in the same store"""
-        _, parent = locate(c["parent"])
-        b = admin(c).create_clone_builder_from_source(S.CloneSourceSpec(path=parent, checkpoint=None, projection_range=None))
-        await b.build()
+        """{url, parent}: a database at url that is a clone of the one at parent, in the same store"""
+        parent = S.CloneSourceSpec(path=locate(c["parent"])[1], checkpoint=None, projection_range=None)
+        await admin(c).create_clone_builder_from_source(parent).build()
 
     async def manifest(self, c, emit):
-        """{url}: the newest manifest in a few numbers"""
+        """{url}: of the newest manifest {epochs: of writer and compactor, ids: of its L0 SSTs, of the SSTs of its runs, of its checkpoints}"""
         m = await admin(c).read_manifest(None)
-        return {"manifest": str(m)}
+        ssts = [*m.l0, *(t for run in m.compacted for t in run.sst_views)]
+        return {"epochs": [m.writer_epoch, m.compactor_epoch], "ids": [str(t.id) for t in ssts] + [p.id for p in m.checkpoints]}
 
     async def compact(self, c, emit):
-        """{url}: submits a compaction of all that there is into one run, for whoever compacts the database"""
+        """{url}: asks whoever compacts the database for a compaction of its L0"""
         m = await admin(c).read_manifest(None)
-        return {"manifest": str(m)}
+        spec = S.CompactionSpec.TIERED(segment=b"", sources=[S.SourceId.SST_VIEW(t.id) for t in m.l0], destination=1 + max([run.id for run in m.compacted], default=-1))
+        await admin(c).submit_compaction(spec)
 
 
 async def serve():

@@ -31,10 +31,12 @@ func layered(t *testing.T, w writer) model {
 func TestManifestFieldsSurvive(t *testing.T) {
 	n := startSlateDB(t)
 	for name, c := range map[string]struct {
+		half int
 		make func(dir string) writer
 		next func(t *testing.T, dir string)
 	}{
 		"Stele's by SlateDB": {
+			theirTurn,
 			func(dir string) writer { return newSteleWriter(t, dir, forms[4]) },
 			func(t *testing.T, dir string) {
 				n.do(t, forms[0].slatedbOpen("next", dir))
@@ -42,11 +44,13 @@ func TestManifestFieldsSurvive(t *testing.T) {
 			},
 		},
 		"SlateDB's by Stele": {
+			ourTurn,
 			func(dir string) writer { return newSlateDBWriter(t, n, dir, forms[4]) },
 			func(t *testing.T, dir string) { openOurs(t, dir, forms[0].steleOptions()) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			cell(t, "every field of a manifest survives", c.half, "all")
 			dir := newDir(t)
 			w := c.make(dir)
 			layered(t, w)
@@ -71,6 +75,8 @@ func TestManifestFieldsSurvive(t *testing.T) {
 // SlateDB's compactor goes on after Stele's compactions, and Stele's after
 // SlateDB's: each takes over the other's compactions file, runs and epoch.
 func TestCompactorsTakeTurns(t *testing.T) {
+	cell(t, "the compactors take turns", theirTurn, "twice")
+	cell(t, "the compactors take turns", ourTurn, "twice")
 	dir, m := newDir(t), model{}
 	n := startSlateDB(t)
 	rounds := workload(5, 12)
@@ -107,12 +113,13 @@ func TestCompactorsTakeTurns(t *testing.T) {
 // SlateDB's garbage collector removes what Stele's manifests, log and
 // compactions have left behind, and nothing else.
 func TestSlateDBCollectsStelesGarbage(t *testing.T) {
+	cell(t, "garbage collection beside reader and writer", theirTurn, "in its writer")
 	dir := newDir(t)
 	n := startSlateDB(t)
 	o := forms[0].steleOptions()
 	o.ReaderGrace = -1 // no checkpoint keeps the old objects
 	db := openOurs(t, dir, o)
-	w := &steleWriter{ours{db}, dir, db}
+	w := &steleWriter{ours: ours{db}, dir: dir, db: db}
 	m := layered(t, w)
 	put(t, w, m, []batch{{{key: "second", value: "in L0"}}})
 	w.flushMemtable(t)
@@ -154,6 +161,7 @@ func count(names []string, part string) int {
 // Stele writes: Stele carries it through flushes and compactions, the view
 // behind it stays, and Stele's writer is not disturbed by the reader's writes.
 func TestCheckpointOfSlateDBsReader(t *testing.T) {
+	cell(t, "a checkpoint, opened by the other", theirTurn, "its reader's")
 	dir := newDir(t)
 	n := startSlateDB(t)
 	w := newSteleWriter(t, dir, forms[0])
@@ -199,6 +207,7 @@ func TestCheckpointOfSlateDBsReader(t *testing.T) {
 // SlateDB opens the checkpoint that Stele's compaction leaves for readers: it
 // shows what was durable before.
 func TestCheckpointOfStelesCompaction(t *testing.T) {
+	cell(t, "a checkpoint, opened by the other", theirTurn, "of a compaction")
 	dir := newDir(t)
 	n := startSlateDB(t)
 	w := newSteleWriter(t, dir, forms[0])
@@ -216,6 +225,7 @@ func TestCheckpointOfStelesCompaction(t *testing.T) {
 // A reader of SlateDB that follows sees what a living writer of Stele flushes
 // to the log, to L0 and into runs.
 func TestSlateDBFollowsStele(t *testing.T) {
+	cell(t, "a reader that follows", theirTurn, "log, L0 and runs")
 	dir := newDir(t)
 	n := startSlateDB(t)
 	w := newSteleWriter(t, dir, forms[0])
@@ -239,6 +249,8 @@ func TestSlateDBFollowsStele(t *testing.T) {
 // SlateDB's own tool for the log and ours see the same rows in the same
 // objects, whoever wrote them.
 func TestLogs(t *testing.T) {
+	cell(t, "the log, row by row", theirTurn, "with seq, times and fences")
+	cell(t, "the log, row by row", ourTurn, "with seq, times and fences")
 	dir := newDir(t)
 	n := startSlateDB(t)
 	rounds := workload(13, 4)

@@ -45,6 +45,9 @@ type command struct {
 	To         []byte    `json:"to,omitempty"`
 	Prefix     []byte    `json:"prefix,omitempty"`
 	Desc       bool      `json:"desc,omitempty"`
+	Segment    int       `json:"segment,omitempty"` // here and below: the newest only
+	FilterOf   int       `json:"filterOf,omitempty"`
+	Parent     string    `json:"parent,omitempty"`
 }
 
 // writeOp is a put, a merge, or with neither value a delete.
@@ -69,6 +72,9 @@ type line struct {
 	Seq     uint64        `json:"seq"`
 	Created int64         `json:"created"`
 	Expires int64         `json:"expires"`
+	ID      string        `json:"id"`
+	IDs     []string      `json:"ids"`
+	Epochs  []uint64      `json:"epochs"`
 }
 
 // slatedbError is an error of SlateDB: its tag, and the reason if the database
@@ -100,6 +106,12 @@ var driver = sync.OnceValues(func() (args []string, missing string) {
 	return []string{"node", "slatedb.mjs"}, ""
 })
 
+// version is that of the SlateDB that was started.
+var (
+	version = "(not started)"
+	asked   sync.Once
+)
+
 // startSlateDB returns a process of SlateDB's own that ends with the test.
 // Where SlateDB is not installed it skips the test, or with CI set lets it fail.
 func startSlateDB(t *testing.T, env ...string) *process {
@@ -127,6 +139,7 @@ func startSlateDB(t *testing.T, env ...string) *process {
 	}
 	n := &process{cmd: cmd, in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out))}
 	t.Cleanup(n.kill)
+	asked.Do(func() { version = n.do(t, command{Op: "version"}).Version })
 	return n
 }
 

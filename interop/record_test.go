@@ -17,6 +17,7 @@ import (
 // index entry, and the schema as text under its own key. After it has compacted
 // them, the rows and their entries still agree.
 func TestRecords(t *testing.T) {
+	cell(t, "tables and their indexes", theirTurn, "3,000 packages with four")
 	n := startSlateDB(t)
 	dir := newDir(t)
 	text := importPackages(t, dir)

@@ -303,7 +303,11 @@ func (o ours) rows(t *testing.T, r slate.Range) []row {
 		if err != nil {
 			t.Fatalf("Stele: scan: %v", err)
 		}
-		out = append(out, row{string(kv.Key), entry{value: string(kv.Value)}})
+		e := entry{string(kv.Value), kv.Seq, kv.Created().UnixMilli(), 0}
+		if until := kv.Expires(); !until.IsZero() {
+			e.expires = until.UnixMilli()
+		}
+		out = append(out, row{string(kv.Key), e})
 	}
 	return out
 }

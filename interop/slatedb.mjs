@@ -116,11 +116,12 @@ const commands = {
       key: b64(kv.key), value: b64(kv.value), seq: num(kv.seq), created: num(kv.create_ts), expires: num(kv.expire_ts),
     }));
   },
-  // {db, keys}: lines {value}, null where there is none
+  // {db, keys}: lines {value}, null where there is none. One after the other: of two calls under way over HTTP, one can
+  // wake the other's future while it is being woken from another thread, and the binding then waits for itself for ever.
   async get(c, emit) {
-    for (let i = 0; i < c.keys.length; i += 64) {
-      const values = await Promise.all(c.keys.slice(i, i + 64).map((k) => handle(c).get(bytes(k))));
-      for (const v of values) emit({ value: v === undefined ? null : b64(v) });
+    for (const k of c.keys) {
+      const v = await handle(c).get(bytes(k));
+      emit({ value: v === undefined ? null : b64(v) });
     }
   },
   // {db, ops: [{key, value?, merge?, expires?}], volatile?}: one batch of puts, merges of operands and, with neither,

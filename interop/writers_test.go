@@ -56,6 +56,11 @@ func TestTurns(t *testing.T) {
 			w = newSlateDBWriter(t, n, dir, f)
 		}
 		t.Run(fmt.Sprintf("%d %s, %s", i, by, turn.name), func(t *testing.T) {
+			half := theirTurn
+			if by == "Stele" {
+				half = ourTurn
+			}
+			cell(t, "taking turns as the writer", half, turn.name)
 			check(t, w, m)
 			turn.stay(t, w, m, rounds[i])
 			check(t, ours{readOurs(t, dir)}, m)
@@ -76,6 +81,7 @@ func reading(t *testing.T, n *process, dir string, c command, use func(engine)) 
 // Stele opened beside SlateDB fences it: its next durable write fails, and is
 // not there.
 func TestSteleFencesSlateDB(t *testing.T) {
+	cell(t, "fencing", ourTurn, "put")
 	dir, m := newDir(t), model{}
 	n := startSlateDB(t)
 	n.do(t, forms[0].slatedbOpen("old", dir))
@@ -119,6 +125,7 @@ func TestSlateDBFencesStele(t *testing.T) {
 	n := startSlateDB(t)
 	for name, late := range next {
 		t.Run(name, func(t *testing.T) {
+			cell(t, "fencing", theirTurn, name)
 			dir, m := newDir(t), model{}
 			db := openOurs(t, dir, forms[0].steleOptions())
 			for i := range 10 {
@@ -149,6 +156,8 @@ func TestSlateDBFencesStele(t *testing.T) {
 // as it can. Every acknowledged write is there afterwards, and none that Stele
 // refused as fenced.
 func TestTakeovers(t *testing.T) {
+	cell(t, "takeovers under load", theirTurn, "four")
+	cell(t, "takeovers under load", ourTurn, "four")
 	dir, m := newDir(t), model{}
 	procs := []*process{startSlateDB(t), startSlateDB(t)}
 	o := forms[0].steleOptions()
@@ -219,6 +228,7 @@ func TestTakeovers(t *testing.T) {
 
 // A process of SlateDB that is killed leaves what it acknowledged to Stele.
 func TestSlateDBKilled(t *testing.T) {
+	cell(t, "a killed writer", ourTurn, "three times")
 	dir, m := newDir(t), model{}
 	for round := range 3 {
 		n := startSlateDB(t)
