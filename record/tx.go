@@ -6,19 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
-	"github.com/stele-db/stele/internal/backoff"
+	"github.com/stele-db/stele/internal/conflict"
 	"github.com/stele-db/stele/kv"
 	"github.com/stele-db/stele/tuple"
-)
-
-const (
-	// maxAttempts is how often Update runs its function before it gives up.
-	maxAttempts = 32
-	// The bounds of the waits between attempts.
-	firstBackoff = time.Millisecond
-	maxBackoff   = 200 * time.Millisecond
 )
 
 // Tx is a transaction over tables: it reads one consistent state with its own
@@ -84,12 +75,8 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 // writes each key of which it must be sure. After a volatile one, Store().Flush
 // waits until it is durable, and with it all that were committed before.
 func (db *DB) UpdateWith(ctx context.Context, opts kv.TxOptions, fn func(*Tx) error) error {
-	p := backoff.Policy{
-		Attempts: maxAttempts, First: firstBackoff, Max: maxBackoff,
-		Clock: db.opts.Clock, Random: db.opts.Random,
-	}
-	again := func(err error) bool { return errors.Is(err, kv.ErrConflict) }
-	err := p.Do(ctx, again, func() error { return db.attempt(ctx, opts, fn) })
+	refused := func(err error) bool { return errors.Is(err, kv.ErrConflict) }
+	err := conflict.Again(db.opts.Clock, db.opts.Random).Do(ctx, refused, func() error { return db.attempt(ctx, opts, fn) })
 	if c, ok := errors.AsType[*kv.ConflictError](err); ok {
 		if what := db.describe(c.Key); what != "" {
 			return fmt.Errorf("%s: %w", what, err)

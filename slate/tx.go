@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"time"
 
-	"github.com/stele-db/stele/internal/backoff"
 	"github.com/stele-db/stele/internal/conflict"
 	"github.com/stele-db/stele/slate/internal/format"
 	"github.com/stele-db/stele/slate/internal/memtable"
@@ -89,25 +87,14 @@ func (db *DB) Begin(opts TxOptions) (*Tx, error) {
 	return &Tx{db: db, opts: opts, snap: snap, mark: mark, seen: mark, reads: conflict.Keys{Limit: txReads}}, nil
 }
 
-// Attempts of Update, and the waits between.
-const (
-	updateAttempts = 32
-	updateWait     = time.Millisecond
-	updateMaxWait  = 200 * time.Millisecond
-)
-
 // Update runs fn in a transaction and commits it if fn returns nil; else nothing
 // is changed and fn's error is returned. On a conflict both run again, up to 32
 // times in all, after waits that double from 1 ms to 200 ms and are shortened at
 // random by up to half: fn must be prepared to run more than once, and must not
 // end the transaction itself. It returns what Commit returns.
 func (db *DB) Update(ctx context.Context, opts TxOptions, fn func(*Tx) error) error {
-	p := backoff.Policy{
-		Attempts: updateAttempts, First: updateWait, Max: updateMaxWait,
-		Clock: db.opts.Clock, Random: db.opts.Random,
-	}
-	again := func(err error) bool { return errors.Is(err, ErrConflict) }
-	return p.Do(ctx, again, func() error {
+	refused := func(err error) bool { return errors.Is(err, ErrConflict) }
+	return conflict.Again(db.opts.Clock, db.opts.Random).Do(ctx, refused, func() error {
 		tx, err := db.Begin(opts)
 		if err != nil {
 			return err

@@ -14,4 +14,6 @@
 // that needed them cannot commit. A Keys that would grow beyond its limit makes
 // ranges out of neighbouring keys, which may find a conflict where there is
 // none, and never misses one.
+//
+// [Again] is how a function runs again whose transaction was refused.
 package conflict

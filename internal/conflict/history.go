@@ -94,11 +94,11 @@ func (h *History) Written(seq uint64, keys iter.Seq[[]byte]) {
 	defer h.mu.Unlock()
 	for key := range keys {
 		h.addLocked(seq, key)
-	}
-	for h.bytes > h.limit && h.head != h.tail {
-		lost := h.head
-		h.dropLocked()
-		lost.next.Store(nil) // so that memory ends here, whoever has a mark in it
+		for h.bytes > h.limit && h.head != h.tail {
+			lost := h.head
+			h.dropLocked()
+			lost.next.Store(nil) // so that memory ends here, whoever has a mark in it
+		}
 	}
 }
 
