@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stele-db/stele/kv"
@@ -18,30 +20,100 @@ import (
 	"github.com/stele-db/stele/tuple"
 )
 
+// stores are where transactions meet, and the isolation that they have there.
+var stores = []struct {
+	name  string
+	open  func(t *testing.T) kv.Store
+	level kv.Isolation
+}{
+	{"memory", func(*testing.T) kv.Store { return memkv.New() }, kv.Serializable},
+	{"engine", openEngine, kv.Serializable},
+	{"engine, snapshot isolation", openEngine, kv.SnapshotIsolation},
+}
+
+func openEngine(t *testing.T) kv.Store {
+	s, err := slatekv.OpenBucket(t.Context(), "db", bucket.NewInMemBucket(), slate.Options{
+		L0Bytes: 16 << 10, MaxUnflushedBytes: 1 << 20, MinFilterKeys: 1, MinFlushInterval: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Transactions on rows and values of their own do not meet: each runs once.
+func TestDisjointUpdates(t *testing.T) {
+	for _, c := range stores {
+		t.Run(c.name, func(t *testing.T) {
+			db, tables := openTables(t, c.open(t), userProto)
+			const workers, each = 8, 20
+			var runs atomic.Int64
+			together(workers, func(w int) {
+				for i := range each {
+					err := db.UpdateWith(t.Context(), kv.TxOptions{Isolation: c.level}, func(tx *record.Tx) error {
+						runs.Add(1)
+						return tables[0].Put(t.Context(), tx, user(t, tables[0], `{"id": %d, "city": "c%d", "email": "e%[1]d", "age": %[2]d}`, w, i))
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			if runs.Load() != workers*each {
+				t.Errorf("%d runs of %d transactions", runs.Load(), workers*each)
+			}
+			verify(t, tables[0])
+		})
+	}
+}
+
+// Of those who want the same unique value at once, one gets it, and the others
+// are told who has it.
+func TestConcurrentClaims(t *testing.T) {
+	for _, c := range stores {
+		t.Run(c.name, func(t *testing.T) {
+			db, tables := openTables(t, c.open(t), userProto)
+			for round := range 20 {
+				const workers = 8
+				errs := make([]error, workers)
+				together(workers, func(w int) {
+					rec := user(t, tables[0], `{"id": %d, "email": "e%d"}`, round*workers+w, round)
+					errs[w] = db.UpdateWith(t.Context(), kv.TxOptions{Isolation: c.level}, func(tx *record.Tx) error {
+						return tables[0].Insert(t.Context(), tx, rec)
+					})
+				})
+				winner := int64(slices.Index(errs, nil))
+				for w, err := range errs {
+					if int64(w) == winner {
+						continue
+					}
+					e, ok := errors.AsType[*record.UniqueError](err)
+					if !ok || e.Key.String() != id(int64(round*workers)+winner).String() {
+						t.Errorf("round %d: %v for %d, where %d won", round, err, w, winner)
+					}
+				}
+			}
+			verify(t, tables[0])
+		})
+	}
+}
+
+// together runs fn for 0 to n-1 at the same time.
+func together(n int, fn func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { fn(i) })
+	}
+	wg.Wait()
+}
+
 // Many transactions at once change few rows with many index entries and few
 // unique values: no change is lost, no unique value is there twice, and rows and
 // entries agree, in every snapshot on the way and at the end.
 func TestConcurrentUpdates(t *testing.T) {
-	engine := func(t *testing.T) kv.Store {
-		s, err := slatekv.OpenBucket(t.Context(), "db", bucket.NewInMemBucket(), slate.Options{
-			L0Bytes: 16 << 10, MaxUnflushedBytes: 1 << 20, MinFilterKeys: 1, MinFlushInterval: -1,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	for _, c := range []struct {
-		name  string
-		store func(t *testing.T) kv.Store
-		level kv.Isolation
-	}{
-		{"memory", func(*testing.T) kv.Store { return memkv.New() }, kv.Serializable},
-		{"engine", engine, kv.Serializable},
-		{"engine, snapshot isolation", engine, kv.SnapshotIsolation},
-	} {
+	for _, c := range stores {
 		t.Run(c.name, func(t *testing.T) {
-			db, tables := openTables(t, c.store(t), userProto)
+			db, tables := openTables(t, c.open(t), userProto)
 			f := &fray{db: db, users: tables[0], level: c.level}
 			f.run(t)
 			t.Logf("%d committed, %d runs again, %d refused as taken", f.committed, f.runs-f.committed-f.taken, f.taken)

@@ -258,14 +258,16 @@ func TestSerializableInTurns(t *testing.T) {
 }
 
 // The same with goroutines that run into each other, while memtables are
-// flushed and compacted all the time.
+// flushed and compacted all the time; with some seeds commits wait for room
+// between the two looks at what others wrote.
 func TestSerializableConcurrently(t *testing.T) {
 	const workers, each, seeds = 6, 60, 5
 	for level, name := range map[slate.Isolation]string{slate.Serializable: "serializable", slate.SnapshotIsolation: "snapshot isolation"} {
 		t.Run(name, func(t *testing.T) {
 			var skews, refused, committed int
 			for seed := range uint64(seeds) {
-				db := open(t, bucket.NewInMemBucket(), slate.Options{MergeOperator: slate.Concat, MinFlushInterval: -1, L0Bytes: 500, MaxUnflushedBytes: 1 << 20})
+				room := []int64{1 << 20, 300}[seed%2]
+				db := open(t, bucket.NewInMemBucket(), slate.Options{MergeOperator: slate.Concat, MinFlushInterval: -1, L0Bytes: 500, MaxUnflushedBytes: room})
 				var (
 					wg  sync.WaitGroup
 					mu  sync.Mutex

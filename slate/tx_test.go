@@ -155,6 +155,8 @@ func TestConflictsWithWhom(t *testing.T) {
 	}{
 		{"nobody", func() {}, false},
 		{"a put", func() { put(t, db, "k", "v") }, true},
+		{"a deletion of its range", func() { wipe(t, db, "a", "z", 1) }, true},
+		{"a deletion of the empty range", func() { wipe(t, db, "a", "z", 0) }, false},
 		{"rolled back", func() {
 			other := begin(t, db, slate.Serializable)
 			do(t, other, "put k v")
@@ -186,6 +188,14 @@ func TestConflictsWithWhom(t *testing.T) {
 	}
 	if _, err := second.Commit(ctx); err != nil {
 		t.Errorf("beside one that was refused: %v", err)
+	}
+}
+
+func wipe(t *testing.T, db *slate.DB, lower, upper string, keys int) {
+	t.Helper()
+	done, err := db.DeleteRange(t.Context(), slate.Range{Lower: []byte(lower), Upper: []byte(upper)}, slate.DeleteRangeOptions{})
+	if err != nil || done.Keys != keys {
+		t.Fatalf("deletion of %q to %q: %d keys, %v; want %d", lower, upper, done.Keys, err, keys)
 	}
 }
 

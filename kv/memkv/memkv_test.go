@@ -1,6 +1,8 @@
 package memkv_test
 
 import (
+	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/stele-db/stele/kv"
@@ -74,5 +76,37 @@ func TestKeptPairs(t *testing.T) {
 	}
 	if string(kept[0].Key) == "a" {
 		t.Error("a kept pair still has its key")
+	}
+}
+
+// TestOpenForTooLong writes more beside a transaction than the store keeps track
+// of: it is refused without a key.
+func TestOpenForTooLong(t *testing.T) {
+	ctx := t.Context()
+	s := filled(t, map[string]string{"a": "1"})
+	tx, err := s.Begin(ctx, kv.TxOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Put([]byte("a"), []byte("mine")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range byte(200) {
+		other, err := s.Begin(ctx, kv.TxOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j := range byte(2) {
+			if err := other.Put(bytes.Repeat([]byte{'b', i, j}, 20_000), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := other.Commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = tx.Commit(ctx)
+	if c, ok := errors.AsType[*kv.ConflictError](err); !ok || c.Key != nil {
+		t.Errorf("commit: %v; want a conflict without a key", err)
 	}
 }

@@ -3,6 +3,7 @@ package slatekv_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -200,6 +201,37 @@ func TestBatchTooLarge(t *testing.T) {
 	}
 	if got := content(t, s); got != "b=1" {
 		t.Errorf("it left %q", got)
+	}
+}
+
+// A transaction that is open while more is written than the engine keeps track
+// of is refused without a key; reading goes on until then.
+func TestOpenForTooLong(t *testing.T) {
+	ctx := t.Context()
+	s := openBucket(t, bucket.NewInMemBucket(), slate.Options{MaxTxHistoryBytes: 1000, MinFlushInterval: -1})
+	put(t, s, map[string]string{"k": "v"})
+	tx, err := s.Begin(ctx, kv.TxOptions{Isolation: kv.SnapshotIsolation})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Put([]byte("k"), []byte("mine")); err != nil {
+		t.Fatal(err)
+	}
+	others := map[string]string{}
+	for i := range 200 {
+		others[fmt.Sprintf("other%03d", i)] = "x"
+	}
+	put(t, s, others)
+	if _, err := tx.Get(ctx, []byte("other000")); !errors.Is(err, kv.ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+	err = tx.Commit(ctx)
+	wantBoth(t, "commit", err, kv.ErrConflict, slate.ErrConflict)
+	if c, ok := errors.AsType[*kv.ConflictError](err); !ok || c.Key != nil {
+		t.Errorf("commit: %v; want a conflict without a key", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
