@@ -283,15 +283,15 @@ func TestFetchAhead(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			if n := len(ahead.slots); n != 3 || len(it.coming) != 3 {
-				t.Errorf("%d windows ahead, %d slots in use, want 3", len(it.coming), n)
+			if n := ahead.free.Load(); n != 0 || len(it.coming) != 3 {
+				t.Errorf("%d windows ahead, %d slots free, want 3 and 0", len(it.coming), n)
 			}
 			ended, cancel := context.WithCancel(t.Context())
 			cancel()
 			_, _ = it.Next(ended)
 			it.Close()
-			if n := len(ahead.slots); n != 0 {
-				t.Errorf("%d slots in use after Close", n)
+			if n := ahead.free.Load(); n != 3 {
+				t.Errorf("%d slots free after Close, want 3", n)
 			}
 			synctest.Wait()
 

@@ -2,7 +2,6 @@ package sst
 
 import (
 	"context"
-	"errors"
 	"sync"
 )
 
@@ -13,9 +12,10 @@ type flights struct {
 }
 
 type flight struct {
-	done chan struct{}
-	v    any
-	err  error
+	done   chan struct{}
+	v      any
+	err    error
+	gaveUp bool // err is of the leader's context, or it panicked: nobody else's business
 }
 
 // do returns what load returns, or what the load of another caller for the
@@ -25,7 +25,7 @@ func (f *flights) do(ctx context.Context, key partKey, load func() (any, error))
 		f.mu.Lock()
 		other := f.open[key]
 		if other == nil {
-			return f.leadLocked(key, load)
+			return f.leadLocked(ctx, key, load)
 		}
 		f.mu.Unlock()
 		select {
@@ -33,7 +33,7 @@ func (f *flights) do(ctx context.Context, key partKey, load func() (any, error))
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if !errors.Is(other.err, context.Canceled) && !errors.Is(other.err, context.DeadlineExceeded) {
+		if !other.gaveUp {
 			return other.v, other.err
 		}
 		if err := ctx.Err(); err != nil {
@@ -43,11 +43,11 @@ func (f *flights) do(ctx context.Context, key partKey, load func() (any, error))
 }
 
 // leadLocked loads for everyone who comes meanwhile. It unlocks f.mu.
-func (f *flights) leadLocked(key partKey, load func() (any, error)) (any, error) {
+func (f *flights) leadLocked(ctx context.Context, key partKey, load func() (any, error)) (any, error) {
 	if f.open == nil {
 		f.open = map[partKey]*flight{}
 	}
-	own := &flight{done: make(chan struct{}), err: context.Canceled} // what others see should load panic
+	own := &flight{done: make(chan struct{}), gaveUp: true}
 	f.open[key] = own
 	f.mu.Unlock()
 	defer func() {
@@ -57,5 +57,6 @@ func (f *flights) leadLocked(key partKey, load func() (any, error)) (any, error)
 		close(own.done)
 	}()
 	own.v, own.err = load()
+	own.gaveUp = own.err != nil && ctx.Err() != nil
 	return own.v, own.err
 }

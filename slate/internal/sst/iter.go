@@ -3,7 +3,9 @@ package sst
 import (
 	"bytes"
 	"context"
+	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/stele-db/stele/slate/internal/format"
 )
@@ -34,29 +36,30 @@ type IterOptions struct {
 
 // Ahead bounds how many windows the iterators of one scan fetch or hold in
 // advance.
-type Ahead struct{ slots chan struct{} }
+type Ahead struct{ free atomic.Int32 }
 
 // NewAhead returns an Ahead of n windows, nil if n is zero or less.
 func NewAhead(n int) *Ahead {
 	if n <= 0 {
 		return nil
 	}
-	return &Ahead{slots: make(chan struct{}, n)}
+	a := &Ahead{}
+	a.free.Store(int32(min(n, math.MaxInt32)))
+	return a
 }
 
 func (a *Ahead) take() bool {
 	if a == nil {
 		return false
 	}
-	select {
-	case a.slots <- struct{}{}:
-		return true
-	default:
+	if a.free.Add(-1) < 0 {
+		a.free.Add(1)
 		return false
 	}
+	return true
 }
 
-func (a *Ahead) give() { <-a.slots }
+func (a *Ahead) give() { a.free.Add(1) }
 
 // coming is a window that is fetched in advance. Its owner holds one of the
 // scan's slots.

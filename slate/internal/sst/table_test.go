@@ -345,6 +345,38 @@ func TestSingleFlight(t *testing.T) {
 	})
 }
 
+// An error is everybody's, a timeout of the bucket's own too: one request fails,
+// and not one after the other.
+func TestSingleFlightFails(t *testing.T) {
+	rows := sequence(20000)
+	b, rec := put(t, rows, WriterOptions{})
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		b.hold = func(context.Context) error {
+			<-gate
+			return fmt.Errorf("the bucket does not answer: %w", context.DeadlineExceeded)
+		}
+		table := NewStore(b, NewCache(64<<20), StoreOptions{}).Open(object, rec)
+		results := make(chan error, 16)
+		for range 16 {
+			go func() {
+				_, err := table.Get(t.Context(), lookup(rows[77].Key, math.MaxUint64), &format.Row{})
+				results <- err
+			}()
+		}
+		synctest.Wait()
+		close(gate)
+		for range 16 {
+			if err := <-results; !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("get of a bucket that does not answer: %v", err)
+			}
+		}
+		if n := b.gets.Load(); n != 1 {
+			t.Errorf("%d requests, want 1", n)
+		}
+	})
+}
+
 // Every byte of an SST that a reader sees is under a checksum: changing it is
 // an error that names the object, or changes nothing.
 func TestFlippedBytes(t *testing.T) {
