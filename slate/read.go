@@ -248,7 +248,7 @@ func (c *Cursor) Seek(key []byte) error {
 		return nil
 	}
 	c.remember()
-	key = bytes.Clone(key)
+	key = append([]byte{}, key...) // not nil, which is no key to sources
 	if c.rest.Reverse {
 		c.rest.Upper = append(bytes.Clone(key), 0)
 	} else {

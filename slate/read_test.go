@@ -195,6 +195,21 @@ func TestCursorEnds(t *testing.T) {
 	c.Close()
 	c.Close()
 
+	// Before the first key there can be none, in the order of reading.
+	put(t, db, "c", "3")
+	if err := db.FlushMemtable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range [][]byte{nil, {}} {
+		if c, err = db.Cursor(slate.Range{Reverse: true}, slate.ReadOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if !c.Next(t.Context()) || c.Seek(k) != nil || c.Next(t.Context()) || c.Err() != nil {
+			t.Errorf("row %q, %v behind the empty key", c.KV().Key, c.Err())
+		}
+		c.Close()
+	}
+
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	var batch slate.Batch

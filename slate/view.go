@@ -189,11 +189,9 @@ func (t table) iter(r Range, how *sst.IterOptions) *sst.Iter {
 
 // iter walks the run's tables one after the other; nil if none overlaps.
 func (r run) iter(rng Range, how *sst.IterOptions) *runIter {
-	var in []table
-	for _, t := range r {
-		if t.overlaps(rng) {
-			in = append(in, t)
-		}
+	in := r[r.seek(rng.Lower):]
+	if rng.Upper != nil {
+		in = in[:sort.Search(len(in), func(i int) bool { return bytes.Compare(in[i].keys.Start.Key, rng.Upper) >= 0 })]
 	}
 	if len(in) == 0 {
 		return nil
