@@ -42,6 +42,7 @@ type DB struct {
 	logAt     wal.Place
 	log       *wal.Log
 	epoch     uint64
+	counters  *counters
 
 	ctx    context.Context // ends with the database: background work
 	cancel context.CancelFunc
@@ -122,9 +123,15 @@ func Open(ctx context.Context, path string, b bucket.Bucket, opts Options) (*DB,
 
 func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 	retry := bucket.RetryOptions{Clock: opts.Clock, Rand: opts.Random, Attempts: retryAttempts}
-	b = bucket.WithRetry(b, retry)
+	c := &counters{}
+	b = counted{bucket.WithRetry(b, retry), c}
+	log := logPlace(b, root, opts.WALBucket, opts.WALPath, retry)
+	if opts.WALBucket != nil {
+		log.Bucket = counted{log.Bucket, c}
+	}
+	log.Bucket = countedLog{log.Bucket, c}
 	db := &DB{
-		opts: opts, bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry),
+		opts: opts, bucket: b, root: root, logAt: log, counters: c,
 		manifests:   manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Manifests),
 		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{Reads: opts.MaxReads, Prefixer: opts.Prefixes}),
 		dead:        make(chan struct{}),

@@ -56,7 +56,7 @@
 // With Options.MergeOperator, Merge writes an operand without reading the key,
 // and reads fold all operands onto the value that they were written on. Flushes
 // and compactions fold those that no snapshot parts. Without the operator such
-// rows are refused by key.
+// rows are refused by key when they are read, and kept otherwise.
 //
 // A put or merge may carry an Expiry; without one Options.DefaultTTL counts. What
 // has expired is dropped by flushes and compactions, and hidden at once if

@@ -97,10 +97,11 @@ func (db *DB) writeL0(ctx context.Context, f *frozen, minSeq uint64) ([]format.S
 	if w.Rows() == 0 {
 		return nil, nil
 	}
-	t, _, err := compact.WriteSST(ctx, db.bucket, db.root, w, db.ids.ulid)
+	t, data, err := compact.WriteSST(ctx, db.bucket, db.root, w, db.ids.ulid)
 	if err != nil {
 		return nil, err
 	}
+	db.counters.l0.add(len(data))
 	return []format.SST{t}, nil
 }
 

@@ -17,7 +17,8 @@ import (
 // on it since. It must be deterministic, keep no state, and be safe for
 // concurrent use, for reads, flushes and compactions all call it. Every writer
 // and reader of a database must have the same one, SlateDB's tools included:
-// the operator is not stored.
+// the operator is not stored. Who has none can flush and compact, and keeps the
+// operands as they are.
 type MergeOperator interface {
 	// Name names the operator in errors.
 	Name() string

@@ -102,8 +102,8 @@ type Options struct {
 	Prefixes PrefixExtractor
 
 	// MergeOperator folds operands written with Merge, here or by SlateDB.
-	// Default: none; then merges are refused, and so are reads, flushes and
-	// compactions of operands that are there.
+	// Default: none; then merges are refused, and so are reads of operands that
+	// are there. Flushes and compactions keep those one by one.
 	MergeOperator MergeOperator
 	// HideExpired hides rows from the moment at which they expire. Default: they
 	// are seen, as in SlateDB, until a flush or compaction rewrites them.

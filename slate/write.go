@@ -155,6 +155,7 @@ func (db *DB) apply(b *Batch, seq uint64) WriteHandle {
 	h := WriteHandle{Seq: w.seq, Created: time.UnixMilli(w.tick), log: db.log}
 	h.buffer = db.log.Append(table, w.refs, w.seq, b.size)
 	db.committed.Store(w.seq)
+	db.counters.applied(b.ops)
 	if db.recent.Open() { // after that: a transaction that opens now reads the batch
 		db.recent.Written(w.seq, b.keys)
 	}

@@ -416,9 +416,8 @@ type Policy struct {
 	// kind and value, a value that it must not write into. It reports whether the
 	// version stays.
 	Edit func(r *format.Row) bool
-	// Operator folds operands. Without one, an operand at or below MinSeq is
-	// ErrNoOperator. Should it fail, the key's versions stay as they are: reads
-	// tell of it, and one bad operand holds up nothing else.
+	// Operator folds operands. Without one, or should it fail, the key's versions
+	// stay as they are: reads tell of it, and nothing else is held up.
 	Operator Operator
 }
 
@@ -478,9 +477,7 @@ func (c *retain) group(ctx context.Context) error {
 			break
 		}
 		if !ended {
-			if ended, err = c.keep(r); err != nil {
-				return err
-			}
+			ended = c.keep(r)
 		}
 		if r, err = c.it.Next(ctx); err != nil {
 			return err
@@ -515,11 +512,8 @@ func (c *retain) edit() {
 
 // keep takes the next older version of the key and reports whether no reader
 // needs one older still.
-func (c *retain) keep(r *format.Row) (ended bool, err error) {
+func (c *retain) keep(r *format.Row) (ended bool) {
 	operand, old := r.Kind == format.Merge, r.Seq <= c.p.MinSeq
-	if operand && old && c.p.Operator == nil {
-		return false, operandError(r)
-	}
 	fits := c.from < c.n && sameExpiry(&c.kept[c.n-1], r)
 	if !fits {
 		c.fold(false)
@@ -533,13 +527,13 @@ func (c *retain) keep(r *format.Row) (ended bool, err error) {
 	c.n++
 	switch {
 	case operand && old:
-		return false, nil // waits for what is below
+		return false // waits for what is below
 	case fits:
 		c.fold(true)
 	default:
 		c.settle(c.n - 1)
 	}
-	return old && !operand, nil
+	return old && !operand
 }
 
 // fold makes one row of the operands that wait and, if there is one, the base
@@ -552,7 +546,7 @@ func (c *retain) fold(based bool) {
 		base = &operands[len(operands)-1]
 		operands = operands[:len(operands)-1]
 	}
-	if len(operands) > 1 || len(operands) == 1 && based {
+	if c.p.Operator != nil && (len(operands) > 1 || len(operands) == 1 && based) {
 		c.operands = c.operands[:0]
 		for i := len(operands) - 1; i >= 0; i-- {
 			c.operands = append(c.operands, operands[i].Value)

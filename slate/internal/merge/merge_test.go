@@ -126,7 +126,8 @@ func TestRetain(t *testing.T) {
 		{"a failing operator leaves all", all, "k@4 m d; k@3 m bad; k@2 m b; k@1 v a; l@1 m x", "k@4 m d; k@3 m bad; k@2 m b; k@1 v a; l@1 m x"},
 		{"no operator, above the snapshot", at(Policy{}, 1), "k@2 m b; k@1 v a", "k@2 m b; k@1 v a"},
 		{"no operator, below a value", Policy{MinSeq: 9}, "k@3 v c; k@2 m b", "k@3 v c"},
-		{"no operator", Policy{MinSeq: 9}, "j@1 v a; k@2 m b; k@1 v a", `j@1 v a; key "k": ` + ErrNoOperator.Error()},
+		{"no operator", Policy{MinSeq: 9}, "j@1 v a; k@4 m d; k@3 m c 5; k@2 v b; k@1 v a", "j@1 v a; k@4 m d; k@3 m c 5; k@2 v b"},
+		{"no operator, and no base", bottom(Policy{MinSeq: 9}), "k@3 m c; k@2 m b; l@2 m b; l@1 t", "k@3 m c; k@2 m b; l@2 m b"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := texts(t, Retain(&rows{text: strings.Split(c.in, "; ")}, c.policy))

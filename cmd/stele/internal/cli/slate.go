@@ -15,14 +15,15 @@ import (
 // slateCmd is the commands on the engine: one field per command. They know
 // nothing of tables, so they work on every SlateDB database.
 type slateCmd struct {
-	Scan     slateScanCmd     `cmd:"" help:"Print keys and values in the order of the keys."`
-	Get      slateGetCmd      `cmd:"" help:"Print the value of a key, byte by byte."`
-	Manifest slateManifestCmd `cmd:"" help:"Show a manifest: what the database consists of."`
-	SST      slateSSTCmd      `cmd:"" name:"sst" help:"Show an SST: its parts and its rows."`
-	WAL      slateWALCmd      `cmd:"" name:"wal" help:"Show the write-ahead log: its objects, or the rows of one."`
-	Stats    slateStatsCmd    `cmd:"" help:"Show the shape of the tree: levels, sizes, rows, amplification."`
-	Compact  slateCompactCmd  `cmd:"" help:"Merge everything into one sorted run."`
-	GC       slateGCCmd       `cmd:"" name:"gc" help:"Delete the objects that the database no longer needs."`
+	Scan      slateScanCmd      `cmd:"" help:"Print keys and values in the order of the keys."`
+	Get       slateGetCmd       `cmd:"" help:"Print the value of a key, byte by byte."`
+	Manifest  slateManifestCmd  `cmd:"" help:"Show a manifest: what the database consists of."`
+	SST       slateSSTCmd       `cmd:"" name:"sst" help:"Show an SST: its parts and its rows."`
+	WAL       slateWALCmd       `cmd:"" name:"wal" help:"Show the write-ahead log: its objects, or the rows of one."`
+	Stats     slateStatsCmd     `cmd:"" help:"Show the shape of the tree: levels, sizes, rows, amplification."`
+	Compact   slateCompactCmd   `cmd:"" help:"Merge everything into one sorted run."`
+	Compactor slateCompactorCmd `cmd:"" help:"Compact beside a writer, until a signal."`
+	GC        slateGCCmd        `cmd:"" name:"gc" help:"Delete the objects that the database no longer needs."`
 }
 
 // keyFlag says how keys are written on the command line.
@@ -56,16 +57,22 @@ var mergeOperators = map[string]slate.MergeOperator{"concat": slate.Concat}
 
 // operatorFlag names the operator that resolves merge operands.
 type operatorFlag struct {
-	MergeOperator string `placeholder:"NAME" help:"How operands of merges are folded onto values: concat appends them. Without it, a key that has operands is an error."`
+	MergeOperator string `placeholder:"NAME" help:"How operands of merges are folded onto values: concat appends them. Without it, operands that are read are an error, and compactions keep them one by one."`
 }
 
-func (o operatorFlag) options() (slate.ReaderOptions, error) {
+// operator is the one that was named, nil if none was.
+func (o operatorFlag) operator() (slate.MergeOperator, error) {
 	op, ok := mergeOperators[o.MergeOperator]
 	if !ok && o.MergeOperator != "" {
 		names := slices.Sorted(maps.Keys(mergeOperators))
-		return slate.ReaderOptions{}, usagef("no merge operator %s; there is: %s", o.MergeOperator, strings.Join(names, ", "))
+		return nil, usagef("no merge operator %s; there is: %s", o.MergeOperator, strings.Join(names, ", "))
 	}
-	return slate.ReaderOptions{MergeOperator: op, Prefixes: slatekv.Prefixes}, nil
+	return op, nil
+}
+
+func (o operatorFlag) options() (slate.ReaderOptions, error) {
+	op, err := o.operator()
+	return slate.ReaderOptions{MergeOperator: op, Prefixes: slatekv.Prefixes}, err
 }
 
 // within narrows r to the keys of s.

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/stele-db/stele/kv/slatekv"
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
 )
@@ -14,17 +12,18 @@ import (
 type slateCompactCmd struct {
 	dbFlag
 	walFlag
-	ReaderGrace time.Duration `default:"15m" placeholder:"TIME" help:"How long the state before stays for readers that run, such as 15m; 0s: not at all."`
-	JSON        bool          `name:"json" help:"Print one line of JSON."`
+	compactionFlags
+	JSON bool `name:"json" help:"Print one line of JSON."`
 }
 
 // Help is shown by --help.
 func (*slateCompactCmd) Help() string {
-	return `Moves the log to L0 and merges all L0 SSTs and sorted runs into one run, without what nobody can see any more. The command is the database's writer while it runs: a writer that is open elsewhere is fenced, its next write fails. What the database no longer needs stays in the bucket until "stele slate gc" deletes it.
+	return `Moves the log to L0 and merges all L0 SSTs and sorted runs into one run, without what nobody can see any more. The command is the database's writer while it runs: a writer that is open elsewhere is fenced, its next write fails. What the database no longer needs stays in the bucket until "stele slate gc" deletes it. Rows go that had expired when the last row was written; operands of merges are folded onto their values by the operator that is named, and kept without one.
 
 Examples:
   stele slate compact --db file://./data
-  stele slate compact --db file://./data --reader-grace 0s`
+  stele slate compact --db file://./data --reader-grace 0s
+  stele slate compact --db file://./data --merge-operator concat --compression zstd`
 }
 
 // compacted is what a compaction has changed.
@@ -44,11 +43,9 @@ type shape struct {
 
 // Run compacts everything.
 func (c *slateCompactCmd) Run(e *env) error {
-	if c.ReaderGrace < 0 {
-		return usagef("--reader-grace %s is negative", c.ReaderGrace)
-	}
-	if c.ReaderGrace == 0 {
-		c.ReaderGrace = -1
+	opts, err := c.options()
+	if err != nil {
+		return err
 	}
 	return c.withBucket(e, func(b bucket.Bucket, path string) error {
 		before, err := shapeOf(e, b, path) // there must be a database: Open would make one
@@ -56,9 +53,8 @@ func (c *slateCompactCmd) Run(e *env) error {
 			return err
 		}
 		err = c.withLog(e, func(log bucket.Bucket, logPath string) error {
-			db, err := slate.Open(e.ctx, path, b, slate.Options{
-				ReaderGrace: c.ReaderGrace, WALBucket: log, WALPath: logPath, Prefixes: slatekv.Prefixes,
-			})
+			opts.WALBucket, opts.WALPath = log, logPath
+			db, err := slate.Open(e.ctx, path, b, opts)
 			if err != nil {
 				return err
 			}
