@@ -90,7 +90,7 @@ func TestOperandsWithoutOperator(t *testing.T) {
 			}
 		}
 	}
-	put(t, db, "b", "still writable") // and no snapshot holds the operands apart any more
+	put(t, db, "b", "still writable")               // and no snapshot holds the operands apart any more
 	if err := db.Compact(t.Context()); err != nil { // keeps them
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ type Stats struct {
 	L0         GCSum          `json:"l0"`         // SSTs that memtables became
 	Compaction CompactionWork `json:"compaction"` // by this writer's own compactor
 	Requests   RequestStats   `json:"requests"`
+	Cache      CacheStats     `json:"cache"`
 
 	// Unflushed is the size of the memtables, Frozen how many of them wait to
 	// become an SST.
@@ -41,6 +42,14 @@ type RequestStats struct {
 	Deletes      int64 `json:"deletes"`
 	BytesRead    int64 `json:"bytesRead"`
 	BytesWritten int64 `json:"bytesWritten"`
+}
+
+// CacheStats tells of the block cache; all is 0 if there is none. Filters and
+// indexes are in Bytes only.
+type CacheStats struct {
+	Hits   int64 `json:"hits"`   // blocks that were found in it
+	Misses int64 `json:"misses"` // requests for blocks that were not; each brings one or several
+	Bytes  int64 `json:"bytes"`  // that it holds now
 }
 
 // WriteAmplification is how many bytes of rows this writer has put into the
@@ -67,6 +76,8 @@ func (db *DB) Stats() Stats {
 			BytesRead: c.read.Load(), BytesWritten: c.written.Load(),
 		},
 	}
+	cache := db.tables.Cache()
+	s.Cache = CacheStats{Hits: cache.Hits(), Misses: cache.Misses(), Bytes: cache.Bytes()}
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	s.Frozen = len(db.state.frozen)

@@ -101,6 +101,40 @@ func TestStatsAreWhatIsInTheBucket(t *testing.T) {
 	}
 }
 
+// A get that reads a block misses once and hits from then on.
+func TestCacheCounts(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	db := open(t, b, slate.Options{CompactL0: -1})
+	for i := range 200 {
+		put(t, db, fmt.Sprintf("%03d", i), strings.Repeat("v", 1000)) // too much to be read whole
+	}
+	if err := db.FlushMemtable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := db.Get(t.Context(), []byte("100")); err != nil {
+			t.Fatal(err)
+		}
+		s := db.Stats()
+		if s.Cache.Misses != 1 || s.Cache.Hits != int64(i) || s.Cache.Bytes == 0 {
+			t.Errorf("after %d gets: %+v", i+1, s.Cache)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	none := open(t, b, slate.Options{CacheBytes: -1})
+	if _, err := none.Get(t.Context(), []byte("100")); err != nil {
+		t.Fatal(err)
+	}
+	if s := none.Stats(); s.Cache != (slate.CacheStats{}) || s.Requests.Gets == 0 {
+		t.Errorf("without a cache: %+v", s)
+	}
+	if err := none.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Stats may be asked for at any time, by anybody.
 func TestStatsBesideWriters(t *testing.T) {
 	db := open(t, bucket.NewInMemBucket(), slate.Options{L0Bytes: 1 << 10})

@@ -24,6 +24,7 @@ import (
 type Cache struct {
 	budget int64
 	used   atomic.Int64
+	misses atomic.Int64
 	shards [cacheShards]shard
 
 	mu    sync.Mutex // held by who adds entries, taken before a shard's
@@ -46,6 +47,7 @@ const (
 type shard struct {
 	mu      sync.RWMutex
 	entries map[partKey]*entry
+	hits    atomic.Int64 // here, so that readers of different blocks do not meet
 }
 
 // partKey names a part of an SST by its offset.
@@ -121,12 +123,44 @@ func (e *entry) get() any {
 	return *v
 }
 
-// get returns a part, nil if the cache does not hold it.
+// get returns a block, nil if the cache does not hold it.
 func (c *Cache) get(id format.ULID, offset uint64) any {
-	if e := c.lookup(id, offset); e != nil {
-		return e.get()
+	e := c.lookup(id, offset)
+	if e == nil {
+		return nil
 	}
-	return nil
+	v := e.get()
+	if v != nil {
+		c.shard(e.key).hits.Add(1)
+	}
+	return v
+}
+
+// missed notes that blocks are read that the cache did not hold.
+func (c *Cache) missed() {
+	if c != nil {
+		c.misses.Add(1)
+	}
+}
+
+// Hits returns how many blocks were found in the cache.
+func (c *Cache) Hits() (n int64) {
+	if c == nil {
+		return 0
+	}
+	for i := range c.shards {
+		n += c.shards[i].hits.Load()
+	}
+	return n
+}
+
+// Misses returns how many requests there were for blocks that the cache did not
+// hold; each may have brought several.
+func (c *Cache) Misses() int64 {
+	if c == nil {
+		return 0
+	}
+	return c.misses.Load()
 }
 
 // has is get for who does not want the part now.

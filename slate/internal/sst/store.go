@@ -63,6 +63,9 @@ func NewStore(b bucket.Bucket, cache *Cache, opts StoreOptions) *Store {
 	return s
 }
 
+// Cache returns the cache that the store was made with; it may be nil.
+func (s *Store) Cache() *Cache { return s.cache }
+
 // Open returns the table of an SST that is described by sst and lies at the
 // key object. It reads nothing.
 func (s *Store) Open(object string, sst format.SST) *Table {

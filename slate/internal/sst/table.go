@@ -155,6 +155,7 @@ func (t *Table) fetch(ctx context.Context, index *format.Index, i, last int, noF
 		}
 		w := window{from: min(i, last), to: max(i, last) + 1}
 		base := index.Offset(w.from)
+		t.store.cache.missed()
 		var err error
 		if w.data, err = t.store.read(ctx, t.object, base, index.Offset(w.to)-base); err != nil {
 			return nil, err
