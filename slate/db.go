@@ -277,7 +277,6 @@ func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVer
 // replay brings the log's rows between the manifest and the fence into
 // memtables.
 func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error {
-	limit := db.freezeSize()
 	var order wal.Order
 	for id := v.Value.ReplayAfterWAL + 1; id < fence; id++ {
 		rows, err := db.logAt.Read(ctx, id)
@@ -304,7 +303,9 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 				db.writer.tick = max(db.writer.tick, r.CreateTS)
 			}
 		}
-		if db.state.active.Size() >= limit || db.state.active.Full() {
+		db.walPuts.Add(1)
+		if db.due() {
+			db.walPuts.Store(0)
 			db.state.frozen = append(db.state.frozen, &frozen{
 				table: db.state.active, replayAfter: id, lastSeq: db.writer.seq, tick: db.writer.tick,
 			})
@@ -330,6 +331,14 @@ func (db *DB) ours(m *format.Manifest) error {
 		return fmt.Errorf("writer epoch is %d, ours is %d: %w", m.WriterEpoch, db.epoch, ErrFenced)
 	}
 	return nil
+}
+
+// due reports whether the active memtable is to be frozen: because of its size,
+// or for all the log objects that its rows lie in, those of writers before
+// included.
+func (db *DB) due() bool {
+	t := db.state.active
+	return t.Size() >= db.freezeSize() || t.Full() || t.Rows() > 0 && db.walPuts.Load() >= int64(db.opts.MaxWALObjects)
 }
 
 // freezeSize is the size at which the active memtable is frozen.

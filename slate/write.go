@@ -159,7 +159,7 @@ func (db *DB) apply(b *Batch, seq uint64) WriteHandle {
 	if db.recent.Open() { // after that: a transaction that opens now reads the batch
 		db.recent.Written(w.seq, b.keys)
 	}
-	if table.Size() >= db.freezeSize() || table.Full() || db.walPuts.Load() >= int64(db.opts.MaxWALObjects) {
+	if db.due() {
 		db.freeze()
 	}
 	return h

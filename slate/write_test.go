@@ -173,6 +173,110 @@ func TestWhenTheLogIsFlushed(t *testing.T) {
 	}
 }
 
+// However often writers crash before they flush a memtable, what the next one
+// replays stays bounded.
+func TestReplayIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		m := model{}
+		most := uint64(0)
+		for i := range 40 {
+			db := open(t, b, slate.Options{MaxWALObjects: 10, CompactL0: -1, MaxL0: 100}) // the one before is not closed
+			for j := range 3 {
+				k := fmt.Sprint(i, j)
+				put(t, db, k, "")
+				m[k] = ""
+			}
+			synctest.Wait()
+			ids, err := slate.WALObjects(t.Context(), "db", b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			manifest, err := slate.ReadManifest(t.Context(), "db", b, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, ids[len(ids)-1]-manifest.ReplayAfterWAL)
+			if i == 39 {
+				equal(t, "the last writer", db, m)
+			}
+		}
+		if most > 10+3+1 { // and what one writer puts, and its fence
+			t.Errorf("up to %d log objects were to be replayed", most)
+		}
+	})
+}
+
+// An opener sleeps before it puts its fence. Meanwhile another one opens, moves
+// the log on, and a foreign collector takes what lies below: the place for the
+// fence is free. The sleeper does not become a writer, and harms nobody.
+func TestOpenerWhoseFenceComesTooLate(t *testing.T) {
+	for _, nap := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			inner := bucket.NewInMemBucket()
+			if err := open(t, inner, slate.Options{}).Close(); err != nil {
+				t.Fatal(err)
+			}
+			b := faulty.New(inner, faulty.Options{})
+			var other *slate.DB
+			b.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.PutIfAbsent}, Keys: "*/wal/*", Times: 1, Before: func(context.Context, faulty.Request) error {
+				other = open(t, inner, slate.Options{})
+				put(t, other, "a", "1")
+				put(t, other, "b", "1")
+				if err := other.FlushMemtable(t.Context()); err != nil {
+					t.Error(err)
+				}
+				put(t, other, "b", "2")
+				time.Sleep(nap)
+				collectWAL(t, inner)
+				return nil
+			}})
+			if _, err := slate.Open(t.Context(), "db", b, slate.Options{}); !errors.Is(err, slate.ErrFenced) {
+				t.Errorf("the sleeper opens: %v, want fenced", err)
+			}
+			put(t, other, "c", "3")
+			want := model{"a": "1", "b": "2", "c": "3"}
+			equal(t, "the other", other, want)
+			equal(t, "the next", open(t, inner, slate.Options{}), want)
+		})
+	}
+}
+
+// A flush of the log that fails for good ends the writer: everybody who waits
+// hears of it, nothing is written behind it, and the log has no gap.
+func TestLogPutThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := slow(10 * time.Millisecond)
+		db := open(t, b, slate.Options{})
+		put(t, db, "k", "acknowledged")
+		b.Add(faulty.Rule{Keys: "*/wal/*", Times: 1, Err: bucket.ErrDenied})
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				if err := db.Put(t.Context(), []byte("k"), fmt.Append(nil, i)); !errors.Is(err, slate.ErrDenied) {
+					t.Errorf("put %d: %v, want denied", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		if err := db.Close(); !errors.Is(err, slate.ErrDenied) {
+			t.Errorf("close: %v, want denied", err)
+		}
+		r, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "a reader", r, model{"k": "acknowledged"})
+		db = open(t, b, slate.Options{})
+		equal(t, "the next writer", db, model{"k": "acknowledged"})
+		put(t, db, "k", "again")
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // Whatever the limits, a batch lies in one log object and in one L0 SST; one
 // that is larger than the cap is let in alone, and one above the limit not at all.
 func TestBatchIsNeverSplit(t *testing.T) {
