@@ -50,7 +50,7 @@ type Options struct {
 	// MaxWALObjects is the number of WAL objects after which a memtable is
 	// flushed whatever its size. Default 4096. More: opening replays more.
 	MaxWALObjects int
-	// MaxBatchBytes is the largest batch. Default 64 MiB.
+	// MaxBatchBytes is the largest batch. Default 64 MiB, at most 1 GiB.
 	MaxBatchBytes int64
 	// MaxTxHistoryBytes caps the memory for the keys that are written while
 	// transactions are open, which their commits are compared with. A transaction
@@ -136,6 +136,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// maxBatchBytes is what a memtable has room for that is not full.
+const maxBatchBytes = 1 << 30
+
 // withDefaults returns o with every default filled in, or all faults at once.
 func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	var faults []error
@@ -181,6 +184,9 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	atLeast("MaxL0", int64(o.MaxL0), 1)
 	atLeast("MaxSSTBytes", o.MaxSSTBytes, 1)
 	atLeast("FilterBitsPerKey", int64(o.FilterBitsPerKey), 1)
+	if o.MaxBatchBytes > maxBatchBytes {
+		faults = append(faults, fmt.Errorf("MaxBatchBytes is %d, must be at most %d", o.MaxBatchBytes, maxBatchBytes))
+	}
 	if o.BlockBytes < 1<<10 || o.BlockBytes > 64<<10 {
 		faults = append(faults, fmt.Errorf("BlockBytes is %d, must be from 1024 to 65536", o.BlockBytes))
 	}

@@ -49,6 +49,12 @@ func (w *words) alloc(n int) uint32 {
 	return ref
 }
 
+// full reports whether half of the references are used up.
+func (w *words) full() bool {
+	dir := w.dir.Load()
+	return dir != nil && len(*dir) >= 1<<(32-wordBits)/2
+}
+
 // at returns the words from ref to the end of its chunk.
 func (w *words) at(ref uint32) []atomic.Uint32 {
 	return (*w.dir.Load())[ref>>wordBits][ref&(maxWords-1):]
@@ -102,10 +108,11 @@ func (d *data) alloc(n int) (uint32, []byte) {
 	return ref, piece
 }
 
-// full reports whether another string of n bytes might not get a reference.
+// full reports whether half of the references are used up. What is left has
+// room for 1 GiB of strings, even if each fills little more than half a chunk.
 func (d *data) full() bool {
 	dir := d.dir.Load()
-	return dir != nil && len(*dir) >= maxChunks-1
+	return dir != nil && len(*dir) >= maxChunks/2-1
 }
 
 func (d *data) at(ref uint32, n int) []byte {

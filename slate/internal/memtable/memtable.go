@@ -70,9 +70,10 @@ func (t *Table) Size() int64 { return t.size.Load() }
 // Rows is the number of row versions in the table.
 func (t *Table) Rows() int64 { return t.rows.Load() }
 
-// Full reports whether the table's address space is nearly used up and it must
-// be frozen before the next batch, whatever its configured limit.
-func (t *Table) Full() bool { return t.data.full() }
+// Full reports whether half of the table's address space is used up, so that it
+// must be frozen before the next batch, whatever its configured limit. Until
+// then there is room for one of 1 GiB.
+func (t *Table) Full() bool { return t.nodes.full() || t.data.full() }
 
 // EncodedSize estimates what a row of this key and value adds to Size.
 func EncodedSize(key, value []byte) int64 { return int64(len(key) + len(value) + overhead) }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -236,4 +237,27 @@ func TestSortedBatches(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A table that is not full has references for a batch of 1 GiB of the most
+// awkward values: those of which one fills a chunk and two do not fit.
+func TestFull(t *testing.T) {
+	tab := New(1)
+	v := make([]byte, maxData/2+1)
+	n := 0
+	for ; !tab.Full(); n++ {
+		// The chunk is dropped as soon as it is there: a reference is all that counts.
+		tab.data.alloc(len(v))
+		dir := *tab.data.dir.Load()
+		dir[len(dir)-1] = dir[len(dir)-1][:0:0]
+	}
+	if left := maxChunks - len(*tab.data.dir.Load()); n == 0 || left*len(v) < 1<<30 {
+		t.Errorf("full with %d strings; %d chunks are left", n, left)
+	}
+	chunks := make([][]atomic.Uint32, 1<<(32-wordBits)/2)
+	tab = New(1)
+	tab.nodes.dir.Store(&chunks)
+	if !tab.Full() {
+		t.Error("not full with half of all nodes")
+	}
 }
