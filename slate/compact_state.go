@@ -108,6 +108,9 @@ func (c *compactor) claim(ctx context.Context, force bool, keep func(compact.Pla
 		return err
 	}
 	m := c.host.newest().Value
+	for _, e := range v.Value.Recent {
+		c.ids.after(e.ID) // even if our clock is late: what is older goes as garbage
+	}
 	fresh, err := c.ids.ulid()
 	if err != nil {
 		return err

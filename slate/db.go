@@ -162,6 +162,12 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	db.state.version = v
+	for _, t := range v.Value.L0 {
+		db.ids.after(t.ID) // garbage collection relies on it, also where clocks differ
+	}
+	if last := v.Value.LastCompactedL0; last != nil {
+		db.ids.after(*last)
+	}
 	db.state.active = memtable.New(db.ids.seed())
 	db.writer.seq = v.Value.LastL0Seq
 	db.writer.tick = v.Value.LastL0ClockTick

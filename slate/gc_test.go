@@ -15,6 +15,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
+	"github.com/stele-db/stele/internal/clock"
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/bucket/faulty"
@@ -503,6 +506,99 @@ func TestUploadedNotYetPublished(t *testing.T) {
 			}
 		})
 	}
+}
+
+// behind is a clock that is late.
+type behind struct {
+	slate.Clock
+	by time.Duration
+}
+
+func (c behind) Now() time.Time { return c.Clock.Now().Add(-c.by) }
+
+// The same, with a writer whose clock is far behind that of the writer before and
+// of the collector: its SST is young whatever its name would say.
+func TestUploadedByALateClock(t *testing.T) {
+	for _, compact := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := slow(time.Millisecond)
+			db := open(t, b, slate.Options{ReaderGrace: -1})
+			put(t, db, "a", "1")
+			if err := db.FlushMemtable(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if compact { // also the compactions file lets SSTs be collected that are younger than it
+				if err := db.Compact(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(t, db, "b", "1")
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			late := slate.Options{ReaderGrace: -1, CompactL0: -1, GCMinAge: -1, Clock: behind{clock.System, time.Hour}}
+			db = open(t, b, late)
+			put(t, db, "a", "2")
+			collected := false
+			b.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.PutIfAbsent}, Keys: "db/manifest/*", Times: 1,
+				Before: func(ctx context.Context, _ faulty.Request) error {
+					collected = true
+					_, err := slate.CollectGarbage(ctx, "db", b, slate.GCOptions{})
+					return err
+				}})
+			if err := db.FlushMemtable(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !collected {
+				t.Error("no collection ran in between")
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "the next", open(t, b, slate.Options{}), model{"a": "2", "b": "1"})
+		})
+	}
+}
+
+// So are the SSTs of a compaction by a late clock: their names say that they are
+// younger than the compactions before.
+func TestCompactionByALateClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		db := open(t, b, slate.Options{})
+		for range 2 {
+			put(t, db, "a", "1")
+			if err := db.FlushMemtable(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour)
+		began := time.Now()
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		db = open(t, b, slate.Options{GCMinAge: -1, Clock: behind{clock.System, 3 * time.Hour}})
+		put(t, db, "a", "3")
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m, err := slate.ReadManifest(t.Context(), "db", b, 0)
+		if err != nil || len(m.Runs) != 1 {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		for _, s := range m.Runs[0].SSTs {
+			if at := ulid.Time(ulid.MustParse(s.ID).Time()); !at.After(began) {
+				t.Errorf("an SST says it is of %v; a compaction began at %v", at, began)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // Readers get and scan while a writer compacts and a collector removes what is

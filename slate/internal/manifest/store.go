@@ -17,6 +17,13 @@ import (
 // garbage collector waits before it deletes an object.
 const Fresh = 150 * time.Second
 
+// Stale reports whether a confirmation that began at at counts no more. While a
+// machine is suspended its monotonic clock may stand still, and its wall clock
+// may be set back: what the one that went further says counts.
+func Stale(at, now time.Time) bool {
+	return max(now.Sub(at), now.Round(0).Sub(at.Round(0))) > Fresh
+}
+
 // Codec turns one kind of versioned object into bytes and back, and knows its
 // names.
 type Codec[T any] struct {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stele-db/stele/internal/clock"
 	"github.com/stele-db/stele/slate/bucket"
@@ -107,6 +108,31 @@ func TestSleeperDoesNotWinACollectedId(t *testing.T) {
 			t.Errorf("update from an old base: version %d, epoch %d, %v", after.ID, after.Value.WriterEpoch, err)
 		}
 	})
+}
+
+// A confirmation grows old by either clock: the monotonic one stands still while
+// a machine is suspended, the wall clock may be set.
+func TestStale(t *testing.T) {
+	at := time.Now()
+	after := func(wall, monotonic time.Duration) time.Time {
+		now := at.Add(wall)
+		*(*int64)(unsafe.Add(unsafe.Pointer(&now), 8)) += int64(monotonic - wall) // the monotonic reading; package time lets nobody set it alone
+		if now.Round(0).Sub(at.Round(0)) != wall || now.Sub(at) != monotonic {
+			t.Fatalf("a time of %v, %v is %v, %v later", wall, monotonic, now.Round(0).Sub(at.Round(0)), now.Sub(at))
+		}
+		return now
+	}
+	for _, c := range []struct {
+		wall, monotonic time.Duration
+		stale           bool
+	}{
+		{0, 0, false}, {manifest.Fresh, manifest.Fresh, false}, {manifest.Fresh + 1, manifest.Fresh + 1, true},
+		{time.Hour, time.Second, true}, {-time.Hour, 3 * time.Minute, true}, {-time.Hour, time.Minute, false},
+	} {
+		if got := manifest.Stale(at, after(c.wall, c.monotonic)); got != c.stale {
+			t.Errorf("after %v, %v by the monotonic clock: stale %v", c.wall, c.monotonic, got)
+		}
+	}
 }
 
 // Damage names the object; names that are no manifest are ignored.

@@ -331,7 +331,7 @@ func (l *Log) put(b *Buffer) error {
 
 // stale reports whether so much time has passed that a fence may have been
 // collected since this writer was last known not to be fenced.
-func (l *Log) stale() bool { return l.env.Clock.Now().Sub(l.confirmedAt) > manifest.Fresh }
+func (l *Log) stale() bool { return manifest.Stale(l.confirmedAt, l.env.Clock.Now()) }
 
 // confirmPut decides about an object that is in the bucket, by the latest
 // manifest. A newer writer that replays from behind it has its fence behind it
