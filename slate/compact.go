@@ -208,13 +208,15 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 	if c.full == nil && len(c.requests) > 0 {
 		c.full, c.requests = &fullCompaction{requests: c.requests}, nil
 	}
-	if c.full != nil && !c.full.running {
-		if len(c.jobs) > 0 {
-			return nil // they end first
-		}
+	waits := c.full != nil && !c.full.running
+	if waits && len(c.jobs) == 0 {
 		if started, err := c.beginFull(ctx); started || err != nil {
 			return err
 		}
+		waits = false
+	}
+	if waits && !slices.ContainsFunc(c.jobs, func(j *compactJob) bool { return j.plan.L0 == 0 }) {
+		return nil // what is under way ends soon
 	}
 	if !o.auto || c.resting != nil || c.isDeposed() {
 		return nil
@@ -226,7 +228,11 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 		}
 		plans = c.opts.Compaction.Scheduler.Propose(c.tree()) // there may be something to resume
 	}
-	c.resume(ctx)
+	if waits { // for jobs that may be long: L0 must not fill up meanwhile
+		plans = slices.DeleteFunc(plans, func(p compact.Plan) bool { return p.L0 == 0 })
+	} else {
+		c.resume(ctx)
+	}
 	return c.startAll(ctx, plans)
 }
 
@@ -275,7 +281,7 @@ func (c *compactor) beginFull(ctx context.Context) (bool, error) {
 	m := c.host.newest().Value
 	tree := compact.Shape(m)
 	p := c.nextFull(tree)
-	if p.L0 == 0 && len(p.Runs) <= 1 {
+	if p.L0 == 0 && (len(p.Runs) == 0 || len(p.Runs) == 1 && c.opts.Compaction.Filter == nil) {
 		c.endFull(nil)
 		return false, nil
 	}
@@ -568,7 +574,7 @@ func (c *compactor) recordEnd(ctx context.Context, j *compactJob, out []format.S
 // compactor may have taken over, stays as it is recorded.
 func (c *compactor) gaveUp(ctx context.Context, j *compactJob, e CompactionEvent, err error) error {
 	e.State, e.Error = compactionFailed, err.Error()
-	if errors.Is(err, bucket.ErrNotFound) && ctx.Err() == nil { // have we been deposed, and the sources collected?
+	if ctx.Err() == nil { // have we been deposed, and the sources collected?
 		err = errors.Join(err, c.host.reload(ctx))
 		if c.overtaken() {
 			err = errDeposed
@@ -694,9 +700,24 @@ func (c *compactor) commit(ctx context.Context, spec compact.Spec, out []format.
 			return err
 		}
 	}
-	return c.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
+	err := c.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
 		return compact.Apply(m, spec, out)
 	})
+	if err != nil && c.committed(ctx, spec, out) {
+		return nil
+	}
+	return err
+}
+
+// committed looks whether a compaction whose publication failed is in the
+// manifest all the same.
+func (c *compactor) committed(ctx context.Context, spec compact.Spec, out []format.SST) bool {
+	if c.host.reload(ctx) != nil {
+		return false
+	}
+	m := c.host.newest().Value
+	next, err := compact.Apply(m, spec, out)
+	return err == nil && next == m
 }
 
 // publish refuses the edit if another compactor has taken over.

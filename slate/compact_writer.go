@@ -8,9 +8,9 @@ import (
 
 // Compact moves everything written so far to L0 and merges all L0 SSTs and
 // sorted runs into one run, leaving out what no snapshot can see; what is one
-// run already is left as it is. It returns when the result is published. Where
-// the runs are much larger than L0, L0 becomes a run first, so that flushes go
-// on meanwhile.
+// run already is left as it is, unless there is a CompactionFilter. It returns
+// when the result is published. Where the runs are much larger than L0, L0
+// becomes a run first, so that flushes go on meanwhile.
 //
 // Another compactor that has taken over is deposed.
 func (db *DB) Compact(ctx context.Context) error {

@@ -90,9 +90,9 @@ type SizeTiered = compact.Tiered
 // the compaction and not after it, at the same sequence number. A row that it
 // drops uncovers the version below, which may lie in an older run that is not a
 // part of the compaction; a tombstone does not, so prefer FilterDelete. Rows in
-// the log, in memory and in L0 are shown to it only once they are compacted, and
-// a full compaction of what is one run already shows nothing. While there is a
-// filter, no SST is moved without being rewritten.
+// the log, in memory and in L0 are shown to it only once they are compacted,
+// which DB.Compact does with all. While there is a filter, no SST is moved
+// without being rewritten.
 type CompactionFilter func(row FilterRow) (FilterDecision, []byte)
 
 // FilterRow is a row as a CompactionFilter sees it. Key and Value must not be

@@ -59,7 +59,9 @@ func runCompactor(ctx context.Context, path string, b bucket.Bucket, opts Option
 		return err
 	}
 	c := newCompactor(root, b, &opts, &idSource{clock: opts.Clock, random: opts.Random}, h)
-	if err := c.claim(ctx, true, anyPlan); err != nil {
+	if err := c.claim(ctx, true, anyPlan); errors.Is(err, errDeposed) {
+		return h.deposed()
+	} else if err != nil {
 		return err
 	}
 	var poll <-chan time.Time

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/bucket/faulty"
 )
 
 // events collects what a compactor tells.
@@ -178,4 +179,84 @@ func TestSecondCompactorDeposesTheFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Compactors depose each other again and again, each behind a network of its
+// own that delays and loses replies, beside a writer and a garbage collector.
+func TestCompactorsFight(t *testing.T) {
+	for seed := range uint64(4) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 3))
+			b := slow(time.Millisecond)
+			db := open(t, b, slate.Options{CompactL0: -1, MaxSSTBytes: 1000, GCMinAge: -1, MergeOperator: slate.Concat})
+			ctx, stop := context.WithCancel(t.Context())
+			var compactors sync.WaitGroup
+			var seen events
+			fenced := make([]int, 2)
+			for i := range fenced {
+				network := faulty.New(b, faulty.Options{})
+				network.Add(faulty.Rule{Delay: time.Duration(1+rnd.IntN(40)) * time.Millisecond})
+				network.Add(faulty.Rule{Verbs: faulty.Writes, Skip: rnd.IntN(20), Times: 3, Lose: true})
+				opts := slate.Options{MaxSSTBytes: 1000, ReaderGrace: -1, MergeOperator: slate.Concat, Compaction: slate.CompactionOptions{
+					Scheduler: slate.SizeTiered{MinSources: 2}, PollInterval: 200 * time.Millisecond, Each: seen.each}}
+				pause := time.Duration(100+rnd.IntN(900)) * time.Millisecond
+				compactors.Go(func() {
+					for ctx.Err() == nil {
+						err := slate.RunCompactor(ctx, "db", network, opts)
+						if errors.Is(err, slate.ErrFenced) {
+							fenced[i]++
+						} else if err != nil {
+							t.Errorf("seed %d: compactor: %v", seed, err)
+						}
+						time.Sleep(pause)
+					}
+				})
+			}
+			m := model{}
+			for i := range 300 {
+				k := fmt.Sprintf("%02d", rnd.IntN(60))
+				var err error
+				switch n := rnd.IntN(20); {
+				case n < 4:
+					err = db.FlushMemtable(t.Context())
+				case n < 8:
+					delete(m, k)
+					err = db.Delete(t.Context(), []byte(k))
+				case n < 12:
+					m[k] += "m"
+					err = db.Merge(t.Context(), []byte(k), []byte("m"))
+				case n == 12:
+					time.Sleep(time.Duration(rnd.IntN(2000)) * time.Millisecond)
+				case n == 13:
+					collect(t, b, slate.GCOptions{MinAge: 5 * time.Second})
+				default:
+					m[k] = fmt.Sprint(i, strings.Repeat("v", 50))
+					put(t, db, k, m[k])
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			everything(t, fmt.Sprintf("seed %d", seed), db, m)
+			stop()
+			compactors.Wait()
+			if n := seen.states(); fenced[0] == 0 || fenced[1] == 0 || n["completed"] == 0 {
+				t.Errorf("seed %d: fenced %v, %v", seed, fenced, n)
+			}
+			if err := db.Compact(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			everything(t, fmt.Sprintf("seed %d, compacted", seed), db, m)
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := compactAll(t.Context(), b, slate.Options{ReaderGrace: -1, GCMinAge: -1, MergeOperator: slate.Concat}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour) // for checkpoints
+			collect(t, b, anyAge)
+			nothingElse(t, fmt.Sprintf("seed %d", seed), b)
+			everything(t, fmt.Sprintf("seed %d, collected", seed), mustOpen(t, b, slate.ReaderOptions{MergeOperator: slate.Concat}), m)
+		})
+	}
 }

@@ -96,7 +96,7 @@ func (j *Job) Run(ctx context.Context, m *format.Manifest, s Spec, done []format
 	g.Go(func() error {
 		defer close(ended)
 		return j.each(ctx, ranges, func(ctx context.Context, i int) error {
-			it := j.rows(m, s, levels, ranges[i])
+			it := j.rows(ctx, m, s, levels, ranges[i])
 			defer it.Close()
 			return j.write(ctx, it, ranges[i].bytes, func(t format.SST) { p.add(i, t) }, func() { p.end(i) })
 		})
@@ -163,15 +163,20 @@ func sources(m *format.Manifest, s Spec) ([][]format.SST, error) {
 	return levels, nil
 }
 
-// rows returns what the compaction keeps of a range.
-func (j *Job) rows(m *format.Manifest, s Spec, levels [][]format.SST, r keyRange) merge.Iterator {
+// rows returns what the compaction keeps of a range. It waits for the first row
+// of all sources, which are asked at the same time.
+func (j *Job) rows(ctx context.Context, m *format.Manifest, s Spec, levels [][]format.SST, r keyRange) merge.Iterator {
 	var all []merge.Iterator
+	var first sync.WaitGroup
 	for _, ssts := range levels {
 		in := overlapping(ssts, r)
 		if len(in) > 0 {
-			all = append(all, &levelIter{job: j, ssts: in, r: r})
+			it := &levelIter{job: j, ssts: in, r: r}
+			all = append(all, it)
+			first.Go(func() { it.first(ctx) })
 		}
 	}
+	first.Wait()
 	p := j.Policy
 	p.Tick = m.LastL0ClockTick
 	below := older(m, s)
@@ -220,9 +225,26 @@ type levelIter struct {
 	ssts []format.SST // still to come
 	r    keyRange
 	cur  *sst.Iter
+
+	early bool // the first row was fetched and not asked for yet
+	row   *format.Row
+	err   error
+}
+
+func (it *levelIter) first(ctx context.Context) {
+	it.row, it.err = it.next(ctx)
+	it.early = true
 }
 
 func (it *levelIter) Next(ctx context.Context) (*format.Row, error) {
+	if it.early {
+		it.early = false
+		return it.row, it.err
+	}
+	return it.next(ctx)
+}
+
+func (it *levelIter) next(ctx context.Context) (*format.Row, error) {
 	for {
 		if it.cur == nil {
 			if len(it.ssts) == 0 {
