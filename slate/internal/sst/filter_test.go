@@ -177,22 +177,29 @@ func TestWitnessesByChance(t *testing.T) {
 func TestCoveringPrefix(t *testing.T) {
 	store := NewStore(bucket.NewInMemBucket(), nil, StoreOptions{Prefixer: upTo{"upto", 1}})
 	key := rapid.SliceOfN(rapid.SampledFrom([]byte{'.', '/', '0', 'a', 0xff}), 0, 4)
-	covered := 0
 	rapid.Check(t, func(t *rapid.T) {
-		lower, upper := key.Draw(t, "lower"), key.Draw(t, "upper")
-		p := store.CoveringPrefix(lower, upper)
-		if p == nil {
-			return
+		begin := append(key.Draw(t, "begin"), '/')
+		begin = begin[:upTo{}.PrefixLen(begin)]
+		end := append(slices.Clip(begin[:len(begin)-1]), '/'+1)
+		near := func(what string) []byte {
+			if rapid.Bool().Draw(t, what+" near") {
+				return append(slices.Clip(begin), key.Draw(t, what)...)
+			}
+			return key.Draw(t, what)
 		}
-		covered++
-		k := key.Draw(t, "key")
-		if bytes.Compare(k, lower) >= 0 && bytes.Compare(k, upper) < 0 && !bytes.Equal(k[:upTo{}.PrefixLen(k)], p) {
+		lower, upper := near("lower"), near("upper")
+		if rapid.Bool().Draw(t, "to the end") {
+			upper = end
+		}
+		p := store.CoveringPrefix(lower, upper)
+		if within := bytes.HasPrefix(lower, begin) && (bytes.HasPrefix(upper, begin) || bytes.Equal(upper, end)); within && !bytes.Equal(p, begin) {
+			t.Fatalf("[%q, %q) has the prefix %q, want %q", lower, upper, p, begin)
+		}
+		k := near("key")
+		if p != nil && bytes.Compare(k, lower) >= 0 && bytes.Compare(k, upper) < 0 && !bytes.Equal(k[:upTo{}.PrefixLen(k)], p) {
 			t.Fatalf("%q is in [%q, %q), of prefix %q", k, lower, upper, p)
 		}
 	})
-	if covered == 0 {
-		t.Error("no range was covered")
-	}
 	for _, c := range []struct{ lower, upper, want string }{
 		{"a/", "a0", "a/"},
 		{"a/x", "a0", "a/"},

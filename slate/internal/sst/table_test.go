@@ -380,7 +380,7 @@ func TestSingleFlightFails(t *testing.T) {
 // Every byte of an SST that a reader sees is under a checksum: changing it is
 // an error that names the object, or changes nothing.
 func TestFlippedBytes(t *testing.T) {
-	rows := sequence(300)
+	rows := sequence(120)
 	for codec := format.None; codec <= format.Zstd; codec++ {
 		b, rec := put(t, rows, WriterOptions{BlockSize: 512, MinFilterKeys: 1, Codec: codec})
 		data, err := b.Get(t.Context(), object)
