@@ -583,7 +583,10 @@ func (c *compactor) gaveUp(ctx context.Context, j *compactJob, e CompactionEvent
 	if ctx.Err() != nil || errors.Is(err, errDeposed) || errors.Is(err, ErrFenced) {
 		e.State, e.Error = compactionStopped, ""
 		c.tell(j, e)
-		if ctx.Err() != nil {
+		switch {
+		case c.isDeposed(): // which cancels the jobs
+			return errDeposed
+		case ctx.Err() != nil:
 			return ctx.Err()
 		}
 		return err

@@ -14,6 +14,14 @@ import (
 //
 // Another compactor that has taken over is deposed.
 func (db *DB) Compact(ctx context.Context) error {
+	compacts := func(n int) {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		db.state.compacts += n
+		db.broadcastLocked()
+	}
+	compacts(1)
+	defer compacts(-1)
 	if err := db.FlushMemtable(ctx); err != nil {
 		return err
 	}

@@ -79,6 +79,7 @@ type DB struct {
 		frozen    []*frozen      // oldest first
 		snapshots map[uint64]int // pinned seqs and how often
 		requests  []chan error   // callers of Compact
+		compacts  int            // callers of Compact that still wait for their flush, or for it
 	}
 }
 

@@ -109,6 +109,7 @@ func (db *DB) writeL0(ctx context.Context, f *frozen, minSeq uint64) ([]format.S
 // where it does not run, somebody else's does, and the manifest is read anew.
 // A database that closes does not wait: rows in L0 are safe, however many.
 func (db *DB) waitForL0(ctx context.Context) error {
+	asked := false // for a compaction, within the last second
 	for {
 		db.mu.Lock()
 		full := len(db.state.version.Value.L0) >= db.opts.MaxL0 && !db.state.closing
@@ -125,9 +126,13 @@ func (db *DB) waitForL0(ctx context.Context) error {
 			}
 			continue
 		}
+		if !asked {
+			asked = db.makeRoom()
+		}
 		timer, stop := db.opts.Clock.After(time.Second)
 		select {
 		case <-timer:
+			asked = false
 		case <-changed:
 		case <-ctx.Done():
 			stop()
@@ -143,6 +148,19 @@ func (db *DB) waitForL0(ctx context.Context) error {
 		}
 		db.adopt(v)
 	}
+}
+
+// makeRoom asks for a compaction if somebody waits in Compact for the flush that
+// goes before it, and reports whether it did.
+func (db *DB) makeRoom() bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.state.compacts == 0 {
+		return false
+	}
+	db.state.requests = append(db.state.requests, make(chan error, 1))
+	wake(db.compactWake)
+	return true
 }
 
 // track adds the flush to the manifest's map from seqs to wall time, of which

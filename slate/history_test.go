@@ -145,6 +145,11 @@ type world struct {
 	life *life
 	db   *slate.DB
 
+	// solo ends the standalone compactor, nil if none runs. Each has randomness,
+	// and so ids, of its own.
+	solo  func()
+	solos byte
+
 	// states has what the database was after each write, in their order. A crash
 	// may lead back to any that is not older than durable.
 	states  []state
@@ -160,6 +165,8 @@ type state struct {
 	seq   uint64
 	rows  rows
 	wrote []string // keys
+
+	doubtful []string // keys among them of which perhaps nothing was there to be deleted
 }
 
 type pinned struct {
@@ -275,6 +282,7 @@ func (w *world) release() {
 
 // end closes what is open, whatever state it is in.
 func (w *world) end() {
+	w.dismiss()
 	w.release()
 	for _, r := range w.readers {
 		_ = r.r.Close()
@@ -304,7 +312,7 @@ func (w *world) wrote(h slate.WriteHandle, writes []write) {
 		next.apply(wr, h.Created)
 		keys = append(keys, wr.key)
 	}
-	w.states = append(w.states, state{h.Seq, next, keys})
+	w.states = append(w.states, state{seq: h.Seq, rows: next, wrote: keys})
 }
 
 func now() int64 { return time.Now().UnixMilli() }
@@ -552,13 +560,21 @@ func (s deletion) String() string {
 
 func (s deletion) run(w *world) {
 	var deletes []write
+	var doubtful []string
 	for _, k := range slices.Sorted(maps.Keys(w.last().rows)) {
-		if inside(s.r, k) {
-			deletes = append(deletes, write{kind: "delete", key: k})
+		v := w.last().rows[k]
+		if !inside(s.r, k) || len(v) == 1 && v[0].kind == "delete" {
+			continue
+		}
+		deletes = append(deletes, write{kind: "delete", key: k})
+		if slices.ContainsFunc(v, func(v version) bool { return v.expired(now()) }) {
+			doubtful = append(doubtful, k) // perhaps a compaction has come upon it
 		}
 	}
 	done, err := w.db.DeleteRange(w.ctx, s.r, slate.DeleteRangeOptions{Atomic: true, Volatile: s.volatile})
-	w.wrote(done.Last, deletes)
+	if w.wrote(done.Last, deletes); done.Last.Seq > 0 {
+		w.states[len(w.states)-1].doubtful = doubtful
+	}
 	if w.ok("delete range", err) && !s.volatile && done.Last.Seq > 0 {
 		w.settled()
 	}
@@ -676,23 +692,34 @@ func (s transaction) run(w *world) {
 	if s.rollback {
 		return
 	}
-	others := w.writtenSince(began.seq)
-	conflicts := slices.DeleteFunc(others, func(k string) bool {
-		return !slices.ContainsFunc(read, func(r slate.Range) bool { return inside(r, k) }) &&
-			!slices.ContainsFunc(writes, func(wr write) bool { return wr.key == k })
-	})
-	h, err := tx.Commit(w.ctx)
-	w.answers = append(w.answers, fmt.Sprintf("%d: commit: conflict %v", w.at, errors.Is(err, slate.ErrConflict)))
-	if len(writes) > 0 && len(conflicts) > 0 {
-		if c, ok := errors.AsType[*slate.ConflictError](err); w.life.dead.Load() {
-			w.ok("commit", err)
-		} else if !ok || !slices.Contains(conflicts, string(c.Key)) {
-			w.failf("commit: %v, want a conflict with one of %q", err, conflicts)
-		}
-		return
+	touched := func(k string) bool {
+		return slices.ContainsFunc(read, func(r slate.Range) bool { return inside(r, k) }) ||
+			slices.ContainsFunc(writes, func(wr write) bool { return wr.key == k })
 	}
-	if errors.Is(err, slate.ErrConflict) {
-		w.failf("commit: %v, but of what was read and written others wrote nothing", err)
+	var must, may []string // conflict
+	for _, st := range w.states {
+		for _, k := range st.wrote {
+			switch {
+			case st.seq <= began.seq || !touched(k):
+			case slices.Contains(st.doubtful, k):
+				may = append(may, k)
+			default:
+				must = append(must, k)
+			}
+		}
+	}
+	h, err := tx.Commit(w.ctx)
+	c, conflict := errors.AsType[*slate.ConflictError](err)
+	w.answers = append(w.answers, fmt.Sprintf("%d: commit: conflict %v", w.at, conflict && len(may) == 0))
+	switch {
+	case w.life.dead.Load():
+	case conflict && !slices.Contains(append(must, may...), string(c.Key)):
+		w.failf("commit: %v, but others wrote nothing that was read or written, only perhaps %q", err, append(must, may...))
+	case !conflict && len(must) > 0 && len(writes) > 0:
+		w.failf("commit: %v, want a conflict with one of %q", err, must)
+	}
+	if conflict {
+		return
 	}
 	w.wrote(h, writes)
 	if w.ok("commit", err) && len(writes) > 0 {
@@ -718,17 +745,6 @@ func (w *world) writeIn(tx *slate.Tx, wr write) {
 	if err != nil {
 		w.failf("transaction: %s: %v", wr, err)
 	}
-}
-
-// writtenSince are the keys of all writes behind a seq.
-func (w *world) writtenSince(seq uint64) []string {
-	var keys []string
-	for _, s := range w.states {
-		if s.seq > seq {
-			keys = append(keys, s.wrote...)
-		}
-	}
-	return keys
 }
 
 // scanned notes in r how far a scan went.
@@ -931,8 +947,64 @@ type compact struct{}
 func (compact) String() string { return "compact" }
 
 func (compact) run(w *world) {
-	if w.ok("compact", w.db.Compact(w.ctx)) {
+	if w.solo != nil { // there is one compactor at a time
+		w.dismiss()
+		defer w.engage()
+	}
+	err := w.db.Compact(w.ctx)
+	for i := 0; i < 3 && w.solos > 0 && err != nil && strings.Contains(err.Error(), "another compactor"); i++ {
+		err = w.db.Compact(w.ctx) // it learned of it only now
+	}
+	if w.ok("compact", err) {
 		w.settled()
+	}
+}
+
+// compactor lets a standalone compactor run beside from now on, or no more. A
+// writer whose compactor was deposed waits for the other one, so that the end of
+// that one is the time to open anew.
+type compactor struct{ on bool }
+
+func (s compactor) String() string {
+	return map[bool]string{true: "a standalone compactor begins", false: "the standalone compactor ends; close, open"}[s.on]
+}
+
+func (s compactor) run(w *world) {
+	if w.dismiss(); s.on {
+		w.engage()
+	} else {
+		reopen{}.run(w)
+	}
+}
+
+// engage starts a compactor in a process of its own, which starts again when
+// the writer has taken compaction back.
+func (w *world) engage() {
+	opts := w.opts
+	w.solos++
+	opts.Random, opts.CompactL0 = &seeded{r: rand.NewChaCha8([32]byte{1, w.solos})}, 2
+	opts.Compaction.PollInterval = 10 * time.Second
+	ctx, cancel := context.WithCancel(w.ctx)
+	done := make(chan error)
+	go func() {
+		var err error
+		for errors.Is(err, slate.ErrFenced) || err == nil && ctx.Err() == nil {
+			err = slate.RunCompactor(ctx, "db", w.b, opts)
+		}
+		done <- err
+	}()
+	w.solo = func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, slate.ErrFenced) {
+			w.failf("standalone compactor: %v", err)
+		}
+	}
+}
+
+func (w *world) dismiss() {
+	if stop := w.solo; stop != nil {
+		w.solo = nil
+		stop()
 	}
 }
 

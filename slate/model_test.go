@@ -76,8 +76,14 @@ func drawOptions(t *rapid.T) slate.Options {
 		MergeOperator:     slate.Concat,
 		Compression: rapid.SampledFrom([]slate.Codec{
 			slate.NoCompression, slate.Snappy, slate.Zlib, slate.LZ4, slate.Zstd}).Draw(t, "codec"),
-		ReaderGrace:      rapid.SampledFrom([]time.Duration{-1, time.Hour}).Draw(t, "grace"),
-		GCMinAge:         rapid.SampledFrom([]time.Duration{-1, 30 * time.Second, 0}).Draw(t, "garbage age"),
+		ReaderGrace: rapid.SampledFrom([]time.Duration{-1, time.Hour}).Draw(t, "grace"),
+		GCMinAge:    rapid.SampledFrom([]time.Duration{-1, 30 * time.Second, 0}).Draw(t, "garbage age"),
+		Compaction: slate.CompactionOptions{
+			MaxJobs: rapid.SampledFrom([]int{1, 4}).Draw(t, "jobs"),
+			Workers: rapid.SampledFrom([]int{1, 3}).Draw(t, "workers"),
+			Scheduler: rapid.SampledFrom([]slate.Scheduler{nil, slate.SizeTiered{MinSources: 2, MinL0: 1},
+				slate.SizeTiered{MinSources: 2, MaxSources: 3, IncludeThreshold: 1.5}}).Draw(t, "scheduler"),
+		},
 		HideExpired:      rapid.Bool().Draw(t, "hide expired"),
 		MinFlushInterval: rapid.SampledFrom([]time.Duration{-1, time.Second}).Draw(t, "interval"),
 	}
@@ -140,6 +146,9 @@ func seeds(t *testing.T, n int) []int {
 	return all
 }
 
+// withCompactor is the setting with a compactor beside the writer.
+const withCompactor = "a standalone compactor"
+
 // settings change what the engine does and not what it answers.
 var settings = []struct {
 	name string
@@ -173,6 +182,20 @@ var settings = []struct {
 	{"no grace for readers", func(o *slate.Options) { o.ReaderGrace = -1; o.CompactL0 = 2; o.L0Bytes = 200 }},
 	{"no collection unasked", func(o *slate.Options) { o.GCMinAge = -1; o.ReaderGrace = -1; o.L0Bytes = 200 }},
 	{"collection after 30 s", func(o *slate.Options) { o.GCMinAge = 30 * time.Second; o.ReaderGrace = -1; o.L0Bytes = 200 }},
+	{"many runs", func(o *slate.Options) {
+		o.Compaction.Scheduler = slate.SizeTiered{MinSources: 8, MinL0: 1}
+		o.L0Bytes = 200
+	}},
+	{"few runs, of one worker", func(o *slate.Options) {
+		o.Compaction = slate.CompactionOptions{Scheduler: slate.SizeTiered{MinSources: 2, MinL0: 1}, MaxJobs: 1, Workers: 1}
+		o.L0Bytes, o.MaxSSTBytes = 200, 500
+	}},
+	{"parallel compactions of ranges", func(o *slate.Options) {
+		o.Compaction = slate.CompactionOptions{Scheduler: slate.SizeTiered{MinSources: 2, MinL0: 2, MaxSources: 2}, MaxJobs: 4, Workers: 4}
+		o.L0Bytes, o.MaxSSTBytes = 200, 300
+	}},
+	{"slow compactions", func(o *slate.Options) { o.Compaction.BytesPerSecond = 2000; o.L0Bytes = 200 }},
+	{withCompactor, func(o *slate.Options) { o.CompactL0 = -1; o.L0Bytes, o.MaxSSTBytes = 200, 500 }},
 	{"a long grace for readers", func(o *slate.Options) { o.ReaderGrace = 1000 * time.Hour; o.CompactL0 = 2; o.L0Bytes = 200 }},
 }
 
@@ -180,20 +203,25 @@ var settings = []struct {
 func TestSettingsDoNotMatter(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawProgram(rt, false)
-		var first []string
+		var want []string
 		for _, s := range settings {
 			opts := slate.Options{MergeOperator: slate.Concat, HideExpired: true}
 			s.set(&opts)
+			first := step(nothing{})
+			if s.name == withCompactor {
+				first = compactor{on: true}
+			}
+			p := append(program{first}, p...)
 			answers, err := p.execute(t, opts, true)
 			if err != nil {
 				rt.Fatalf("%s:\n%s%v", s.name, p, err)
 			}
-			if first == nil {
-				first = answers
+			if want == nil {
+				want = answers
 			}
-			for i := range first {
-				if first[i] != answers[i] {
-					rt.Fatalf("%s, against %s:\n%s\n got %s\nwant %s", s.name, settings[0].name, p, answers[i], first[i])
+			for i := range want {
+				if want[i] != answers[i] {
+					rt.Fatalf("%s, against %s:\n%s\n got %s\nwant %s", s.name, settings[0].name, p, answers[i], want[i])
 				}
 			}
 		}
@@ -288,13 +316,16 @@ func drawBeside(t *rapid.T, lossy bool) step {
 }
 
 func drawStep(t *rapid.T, lossy, outer bool) step {
-	kinds := []string{"nothing", "write", "write", "write", "write", "batch", "batch", "parallel", "delete range", "get", "get", "scan", "scan",
+	kinds := []string{"nothing", "write", "write", "write", "write", "batch", "batch", "delete range", "parallel", "get", "get", "scan", "scan",
 		"snapshot", "old", "flush", "memtable", "memtable", "memtable", "compact", "collect", "pass"}
 	if outer {
 		kinds = append(kinds, "during", "transaction", "transaction", "release", "beside", "reopen", "take over", "crash")
 	}
 	if lossy {
 		kinds = append(kinds, "crash at", "crash at")
+	}
+	if lossy && outer {
+		kinds = append(kinds, "compactor")
 	}
 	switch rapid.SampledFrom(kinds).Draw(t, "step") {
 	case "nothing":
@@ -334,6 +365,8 @@ func drawStep(t *rapid.T, lossy, outer bool) step {
 		return flushMemtable{}
 	case "compact":
 		return compact{}
+	case "compactor":
+		return compactor{rapid.Bool().Draw(t, "on")}
 	case "collect":
 		return collectGarbage{}
 	case "pass":
