@@ -93,6 +93,9 @@ func openRegistered(ctx context.Context, scheme, rawURL string, fail func(kind, 
 		return nil, "", fail(ErrInvalid, cause(err))
 	}
 	b, path, err := open(ctx, u)
+	if e, ok := errors.AsType[*Error](err); ok && e.Key == redact(rawURL) {
+		return nil, "", err // it says all that fail would
+	}
 	if err != nil {
 		return nil, "", fail(nil, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -180,8 +181,9 @@ func version() string {
 	return "stele " + info.Main.Version
 }
 
-// oneLine returns the message of an error on one line.
+// oneLine returns the message of an error on one line, and what joined errors
+// have in common once.
 func oneLine(err error) string {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
-	return strings.Join(lines, "; ")
+	return strings.Join(slices.Compact(lines), "; ")
 }

@@ -49,7 +49,7 @@ func TestByteSize(t *testing.T) {
 }
 
 func TestOneLine(t *testing.T) {
-	err := errors.Join(errors.New("a"), errors.New("b\r\nc\n"))
+	err := errors.Join(errors.New("a"), errors.New("b\r\nc\n"), errors.New("c"))
 	if got := oneLine(err); got != "a; b; c" {
 		t.Errorf("got %q", got)
 	}

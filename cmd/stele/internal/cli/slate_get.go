@@ -42,7 +42,7 @@ func (c *slateGetCmd) Run(e *env) error {
 			return fmt.Errorf("no key %s in the database at %s", escaped(key), c.DB)
 		}
 		if err != nil {
-			return err
+			return needsOperator(err)
 		}
 		return e.buffered(func(w *bufio.Writer) error {
 			switch {
@@ -56,6 +56,14 @@ func (c *slateGetCmd) Run(e *env) error {
 			return err
 		})
 	})
+}
+
+// needsOperator says which flag a merge operator is given by, if there was none.
+func needsOperator(err error) error {
+	if errors.Is(err, slate.ErrNoOperator) {
+		return fmt.Errorf("%w: name it with --merge-operator", err)
+	}
+	return err
 }
 
 // onTerminal keeps the lines of text, and escapes everything else that a

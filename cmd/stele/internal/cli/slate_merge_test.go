@@ -30,7 +30,7 @@ func TestMergeOperator(t *testing.T) {
 		code int
 		want string
 	}{
-		{get, 1, `stele: key "m0012": row has merge operands`},
+		{get, 1, "stele: key \"m0012\": row has merge operands but no merge operator is configured: name it with --merge-operator\n"},
 		{scan, 1, `stele: key "m00`},
 		{append(get, "--merge-operator", "sum"), 2, "no merge operator sum; there is: concat"},
 	} {

@@ -54,7 +54,7 @@ func (c *slateScanCmd) Run(e *env) error {
 			rows := 0
 			for kv, err := range r.Scan(e.ctx, rng) {
 				if err != nil {
-					return err
+					return needsOperator(err)
 				}
 				if c.JSON {
 					err = writeJSON(w, pairJSON{Key: kv.Key, Value: noNil(kv.Value)})
