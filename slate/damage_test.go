@@ -114,6 +114,7 @@ func smallDatabase(t *testing.T, codec slate.Codec) objects {
 var damageOptions = slate.Options{
 	MergeOperator: slate.Concat, CompactL0: -1, GCMinAge: -1, CacheBytes: -1,
 	MinFilterKeys: 1, BlockBytes: 1 << 10, MaxSSTBytes: 600, ReaderGrace: 1000 * time.Hour,
+	Compaction: slate.CompactionOptions{Workers: 1, MaxJobs: 1}, // whatever the machine
 }
 
 // read answers what a reader sees, by all ways of reading.
