@@ -205,15 +205,12 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 	if o.closing {
 		return c.beginClosing(ctx, o)
 	}
-	if c.full == nil && len(c.requests) > 0 {
-		c.full, c.requests = &fullCompaction{requests: c.requests}, nil
-	}
-	waits := c.full != nil && !c.full.running
-	if waits && len(c.jobs) == 0 {
+	waits := c.fullWaits()
+	for waits && len(c.jobs) == 0 {
 		if started, err := c.beginFull(ctx); started || err != nil {
 			return err
 		}
-		waits = false
+		waits = c.fullWaits() // nobody wakes us for those who asked meanwhile
 	}
 	if waits && !slices.ContainsFunc(c.jobs, func(j *compactJob) bool { return j.plan.L0 == 0 }) {
 		return nil // what is under way ends soon
@@ -234,6 +231,14 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 		c.resume(ctx)
 	}
 	return c.startAll(ctx, plans)
+}
+
+// fullWaits reports whether a full compaction was asked for and does not run.
+func (c *compactor) fullWaits() bool {
+	if c.full == nil && len(c.requests) > 0 {
+		c.full, c.requests = &fullCompaction{requests: c.requests}, nil
+	}
+	return c.full != nil && !c.full.running
 }
 
 // beginClosing ends what may as well be resumed by the next writer, and makes

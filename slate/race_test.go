@@ -57,24 +57,29 @@ func TestFlushThatWaitsForADeposedCompactor(t *testing.T) {
 }
 
 // L0 is full and nobody compacts by itself: a compaction that is asked for makes
-// the room for the flush that goes before it.
+// the room for the flush that goes before it. It is answered also where that
+// flush ends before the compaction which made the room is recorded.
 func TestCompactWhenL0IsFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		db := open(t, bucket.NewInMemBucket(), slate.Options{CompactL0: -1, MaxL0: 2, L0Bytes: 1})
-		m := model{}
-		for i := range 5 { // two in L0, three that wait for room
-			k := fmt.Sprint(i)
-			put(t, db, k, "v")
-			m[k] = "v"
-		}
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		everything(t, "compacted", db, m)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-	})
+	for _, delay := range []time.Duration{0, 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b := slow(0)
+			b.Add(faulty.Rule{Verbs: faulty.Writes, Keys: "*/compactions/*", Delay: delay})
+			db := open(t, b, slate.Options{CompactL0: -1, MaxL0: 2, L0Bytes: 1, GCMinAge: -1})
+			m := model{}
+			for i := range 3 { // two in L0, one that waits for room
+				k := fmt.Sprint(i)
+				put(t, db, k, "v")
+				m[k] = "v"
+			}
+			if err := db.Compact(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			everything(t, "compacted", db, m)
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }
 
 // Another publisher is so fast behind one of a compaction's manifests that the
