@@ -57,12 +57,5 @@ func (p Policy) Wait(ctx context.Context, attempt int) error {
 		return fmt.Errorf("random wait: %w", err)
 	}
 	half := bound / 2
-	fired, stop := p.Clock.After(half + time.Duration(binary.LittleEndian.Uint64(b[:])%uint64(half+1)))
-	defer stop()
-	select {
-	case <-fired:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, p.Clock, half+time.Duration(binary.LittleEndian.Uint64(b[:])%uint64(half+1)))
 }

@@ -145,12 +145,8 @@ func (f *Bucket) ahead(ctx context.Context, q Request, e effect) error {
 		}
 	}
 	if e.delay > 0 {
-		c, stop := f.clock.After(e.delay)
-		defer stop()
-		select {
-		case <-c:
-		case <-ctx.Done():
-			return &bucket.Error{Bucket: f.b.Capabilities().Name, Verb: string(q.Verb), Key: q.Key, Err: ctx.Err()}
+		if err := clock.Sleep(ctx, f.clock, e.delay); err != nil {
+			return &bucket.Error{Bucket: f.b.Capabilities().Name, Verb: string(q.Verb), Key: q.Key, Err: err}
 		}
 	}
 	return e.err

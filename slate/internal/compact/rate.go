@@ -48,14 +48,7 @@ func (r *Rate) Take(ctx context.Context, n int64) error {
 	if !begin.After(now) {
 		return nil
 	}
-	timer, stop := r.clock.After(begin.Sub(now))
-	defer stop()
-	select {
-	case <-timer:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, r.clock, begin.Sub(now))
 }
 
 // metered is a bucket whose SSTs pass at a bounded rate and are counted.
