@@ -78,7 +78,10 @@ type Snapshot struct {
 	done  chan struct{}
 }
 
-// Snapshot pins the current state. It must be closed.
+// Snapshot pins the current state: every write that has returned and none that
+// comes later. It copies nothing; until it is closed, which it must be,
+// compactions keep what it sees. It returns ErrClosed, or the error that ended
+// the database. It may be called concurrently.
 func (db *DB) Snapshot() (*Snapshot, error) { return db.snapshot(db.committed.Load) }
 
 // snapshot pins the state at the seq that at returns, which is either the
