@@ -100,7 +100,7 @@ func (h *soloHost) adopt(v manifestVersion) {
 func (h *soloHost) reload(ctx context.Context) error {
 	v, err := h.manifests.Latest(ctx)
 	if err == nil {
-		err = collectable(v.Value)
+		err = writable(v.Value)
 	}
 	if err != nil {
 		return err

@@ -233,11 +233,15 @@ func (db *DB) claim(ctx context.Context) (manifestVersion, error) {
 	return v, err
 }
 
-// writable refuses what this engine cannot continue without harm.
+// errSegments refuses a database that this engine can neither read nor change.
+var errSegments = fmt.Errorf("the database keeps segments, which this version does not know: %w", ErrUnsupported)
+
+// writable refuses what this engine cannot continue, compact or collect without
+// harm.
 func writable(m *format.Manifest) error {
 	switch {
 	case m.Segmented():
-		return fmt.Errorf("the database keeps segments, which this version cannot write: %w", ErrUnsupported)
+		return errSegments
 	case !m.Initialized:
 		return fmt.Errorf("the database is a clone that is still being made: %w", ErrUnavailable)
 	}

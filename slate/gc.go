@@ -53,19 +53,19 @@ type GCObject struct {
 
 // GCCount counts objects of one kind.
 type GCCount struct {
-	Deleted GCSum `json:"deleted"`
-	Kept    GCSum `json:"kept"`
+	Deleted ObjectSum `json:"deleted"`
+	Kept    ObjectSum `json:"kept"`
 	// KeptFor splits Kept by reason.
-	KeptFor map[string]GCSum `json:"keptFor,omitempty"`
+	KeptFor map[string]ObjectSum `json:"keptFor,omitempty"`
 }
 
-// GCSum is a number of objects and the sum of their sizes.
-type GCSum struct {
+// ObjectSum is a number of objects and the sum of their sizes.
+type ObjectSum struct {
 	Objects int   `json:"objects"`
 	Bytes   int64 `json:"bytes"`
 }
 
-func (s *GCSum) add(bytes int64) {
+func (s *ObjectSum) add(bytes int64) {
 	s.Objects++
 	s.Bytes += bytes
 }
@@ -134,7 +134,7 @@ func CollectGarbage(ctx context.Context, path string, b bucket.Bucket, opts GCOp
 		Clock: opts.Clock, Random: opts.Random,
 		MinAge: opts.MinAge, WALMinAge: opts.MinAge, DryRun: opts.DryRun,
 		Accept: func(ctx context.Context, m *format.Manifest) error {
-			return errors.Join(collectable(m), checkLog(ctx, m, opts.WALBucket, log))
+			return errors.Join(writable(m), checkLog(ctx, m, opts.WALBucket, log))
 		},
 		Each: func(d gc.Decision) {
 			report.add(d)
@@ -157,17 +157,6 @@ func CollectGarbage(ctx context.Context, path string, b bucket.Bucket, opts GCOp
 	return report, nil
 }
 
-// collectable refuses a manifest whose references this engine does not know.
-func collectable(m *format.Manifest) error {
-	switch {
-	case m.Segmented():
-		return fmt.Errorf("the database keeps segments, which this version does not know: %w", ErrUnsupported)
-	case !m.Initialized:
-		return fmt.Errorf("the database is a clone that is still being made: %w", ErrUnavailable)
-	}
-	return nil
-}
-
 func (r *GCReport) add(d gc.Decision) {
 	c := map[gc.Kind]*GCCount{gc.SST: &r.SSTs, gc.WAL: &r.WAL, gc.Compactions: &r.Compactions, gc.Manifest: &r.Manifests}[d.Kind]
 	if d.Keep == gc.Garbage {
@@ -176,7 +165,7 @@ func (r *GCReport) add(d gc.Decision) {
 	}
 	c.Kept.add(d.Object.Size)
 	if c.KeptFor == nil {
-		c.KeptFor = map[string]GCSum{}
+		c.KeptFor = map[string]ObjectSum{}
 	}
 	sum := c.KeptFor[string(d.Keep)]
 	sum.add(d.Object.Size)

@@ -96,7 +96,7 @@ func (r *Reader) load(ctx context.Context, old uint64) (*view, error) {
 		case err != nil:
 			return nil, err
 		case v.Value.Segmented():
-			return nil, fmt.Errorf("the database keeps segments, which this version cannot read: %w", ErrUnsupported)
+			return nil, errSegments
 		case v.ID <= old:
 			return nil, &CorruptError{Object: r.root.Manifest(v.ID), Offset: 0, Reason: "an SST that the manifest names is missing"}
 		}

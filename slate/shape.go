@@ -99,18 +99,18 @@ func (c *RowCounts) add(o RowCounts) {
 
 // ShapeObjects are the SSTs and log objects in the bucket, as it lists them.
 type ShapeObjects struct {
-	Tree   GCSum `json:"tree"`   // SSTs that the manifest names, but for those of a clone's parent
-	Pinned GCSum `json:"pinned"` // SSTs that only a checkpoint keeps
+	Tree   ObjectSum `json:"tree"`   // SSTs that the manifest names, but for those of a clone's parent
+	Pinned ObjectSum `json:"pinned"` // SSTs that only a checkpoint keeps
 	// Unnamed are SSTs that no manifest needs. Most are garbage, which goes once
 	// it is old enough; some may be on their way into a manifest.
-	Unnamed GCSum `json:"unnamed"`
-	Log     GCSum `json:"log"`    // log objects that are replayed when the database opens
-	OldLog  GCSum `json:"oldLog"` // those whose rows are in the tree: garbage, but for fences
+	Unnamed ObjectSum `json:"unnamed"`
+	Log     ObjectSum `json:"log"`    // log objects that are replayed when the database opens
+	OldLog  ObjectSum `json:"oldLog"` // those whose rows are in the tree: garbage, but for fences
 }
 
 // All is the sum of all of them.
-func (o *ShapeObjects) All() (sum GCSum) {
-	for _, s := range []GCSum{o.Tree, o.Pinned, o.Unnamed, o.Log, o.OldLog} {
+func (o *ShapeObjects) All() (sum ObjectSum) {
+	for _, s := range []ObjectSum{o.Tree, o.Pinned, o.Unnamed, o.Log, o.OldLog} {
 		sum.Objects += s.Objects
 		sum.Bytes += s.Bytes
 	}

@@ -60,7 +60,7 @@ func TestShape(t *testing.T) {
 		objects *ShapeObjects
 		want    string
 	}{
-		{"nothing", format.Manifest{}, &ShapeObjects{Log: GCSum{1, 114}}, `
+		{"nothing", format.Manifest{}, &ShapeObjects{Log: ObjectSum{1, 114}}, `
 manifest 7, replay after 0, seq 0
 L0: 0 SSTs, 0 bytes (0+0+0), 0 filters, rows 0+0+0 in 0+0 bytes, 0 uncounted ""..""
 all: 0 SSTs, 0 bytes (0+0+0), 0 filters, rows 0+0+0 in 0+0 bytes, 0 uncounted ""..""
@@ -79,7 +79,7 @@ space 0.000, bucket 0.000, get 0, scan 0
 					counted(someSST(5, "ja", "m", 4), RowCounts{Values: 100, Operands: 1, KeyBytes: 200, ValueBytes: 300}),
 				}},
 			},
-		}, &ShapeObjects{Tree: GCSum{5, 1400}, Pinned: GCSum{1, 100}, Unnamed: GCSum{1, 200}, Log: GCSum{1, 30}, OldLog: GCSum{2, 70}}, `
+		}, &ShapeObjects{Tree: ObjectSum{5, 1400}, Pinned: ObjectSum{1, 100}, Unnamed: ObjectSum{1, 200}, Log: ObjectSum{1, 30}, OldLog: ObjectSum{2, 70}}, `
 manifest 7, replay after 5, seq 44
 L0: 2 SSTs, 354 bytes (300+30+10), 2 filters, rows 1+2+3 in 4+5 bytes, 1 uncounted "a".."p"
 run 4: 1 SSTs, 122 bytes (100+10+5), 1 filters, rows 10+0+0 in 30+40 bytes, 0 uncounted "l".."m"

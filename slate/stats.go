@@ -19,8 +19,8 @@ type Stats struct {
 	Rows    int64 `json:"rows"`
 	Bytes   int64 `json:"bytes"`
 
-	WAL        GCSum          `json:"wal"`        // log objects, with the fence
-	L0         GCSum          `json:"l0"`         // SSTs that memtables became
+	WAL        ObjectSum      `json:"wal"`        // log objects, with the fence
+	L0         ObjectSum      `json:"l0"`         // SSTs that memtables became
 	Compaction CompactionWork `json:"compaction"` // by this writer's own compactor
 	Requests   RequestStats   `json:"requests"`
 	Cache      CacheStats     `json:"cache"`
@@ -114,8 +114,8 @@ func (c *objectCounter) add(bytes int) {
 	c.bytes.Add(int64(bytes))
 }
 
-func (c *objectCounter) sum() GCSum {
-	return GCSum{Objects: int(c.objects.Load()), Bytes: c.bytes.Load()}
+func (c *objectCounter) sum() ObjectSum {
+	return ObjectSum{Objects: int(c.objects.Load()), Bytes: c.bytes.Load()}
 }
 
 // counted is a bucket whose requests are counted.

@@ -12,7 +12,7 @@ import (
 )
 
 // sizes adds up the objects in a folder.
-func sizes(t testing.TB, b bucket.Bucket, folder string) (sum slate.GCSum) {
+func sizes(t testing.TB, b bucket.Bucket, folder string) (sum slate.ObjectSum) {
 	t.Helper()
 	for o, err := range b.List(context.Background(), folder, "") {
 		if err != nil {

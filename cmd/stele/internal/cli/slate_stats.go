@@ -214,7 +214,7 @@ func printCosts(w, stdout io.Writer, s *slate.Shape) error {
 	return g.flush()
 }
 
-func sumText(s slate.GCSum, noun string) string {
+func sumText(s slate.ObjectSum, noun string) string {
 	return fmt.Sprintf("%s (%s)", count(s.Objects, noun), byteSize(s.Bytes))
 }
 

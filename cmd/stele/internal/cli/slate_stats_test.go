@@ -32,7 +32,7 @@ func TestShapePicture(t *testing.T) {
 		shape slate.Shape
 		want  string
 	}{
-		{"empty", slate.Shape{Manifest: 1, Levels: []slate.LevelShape{{}}, Objects: slate.ShapeObjects{Log: slate.GCSum{Objects: 1, Bytes: 114}}}, `
+		{"empty", slate.Shape{Manifest: 1, Levels: []slate.LevelShape{{}}, Objects: slate.ShapeObjects{Log: slate.ObjectSum{Objects: 1, Bytes: 114}}}, `
 manifest 1: 0 SSTs, 0 bytes, 0 rows
 
 level  SSTs     size    rows  deletes  merges  filter  first key  last key
@@ -51,8 +51,8 @@ scan         merges 0 sorted sequences
 			Manifest: 42, Levels: []slate.LevelShape{l0, young, oldest, tiny},
 			Total: slate.LevelSum{SSTs: 7, Bytes: 93_234_568, Rows: slate.RowCounts{Values: 1_110_208}, Uncounted: 1},
 			Objects: slate.ShapeObjects{
-				Tree: slate.GCSum{Objects: 7, Bytes: 93_300_000}, Pinned: slate.GCSum{Objects: 2, Bytes: 9_000_000},
-				Unnamed: slate.GCSum{Objects: 1, Bytes: 4_000_000}, Log: slate.GCSum{Objects: 3, Bytes: 12_345}, OldLog: slate.GCSum{Objects: 2, Bytes: 228},
+				Tree: slate.ObjectSum{Objects: 7, Bytes: 93_300_000}, Pinned: slate.ObjectSum{Objects: 2, Bytes: 9_000_000},
+				Unnamed: slate.ObjectSum{Objects: 1, Bytes: 4_000_000}, Log: slate.ObjectSum{Objects: 3, Bytes: 12_345}, OldLog: slate.ObjectSum{Objects: 2, Bytes: 228},
 			},
 			Checkpoints:   make([]slate.CheckpointInfo, 2),
 			Amplification: slate.Amplification{Space: 1.165, Bucket: 1.329, Get: 4, Scan: 5},
