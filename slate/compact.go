@@ -48,6 +48,8 @@ type compactHost interface {
 	// keepSeq is the lowest seq at which anybody reads, or will read, what m
 	// names.
 	keepSeq(m *format.Manifest) uint64
+	// compactingL0 is told how far a compaction of L0 has come. It must not block.
+	compactingL0(w l0Work)
 	// deposed is told that another compactor works for the database now. Its
 	// error ends ours.
 	deposed() error
@@ -597,6 +599,9 @@ func (c *compactor) gaveUp(ctx context.Context, j *compactJob, e CompactionEvent
 		return err
 	}
 	c.tell(j, e)
+	if j.plan.L0 > 0 {
+		c.host.compactingL0(l0Work{halted: true})
+	}
 	j.entry.Status, j.entry.Output = format.CompactionFailed, nil
 	return errors.Join(err, c.record(ctx, j.entry))
 }
@@ -612,7 +617,7 @@ func (c *compactor) tell(j *compactJob, e CompactionEvent) {
 }
 
 func (c *compactor) newJob(j *compactJob) *compact.Job {
-	return &compact.Job{
+	job := &compact.Job{
 		Bucket: c.bucket, Root: c.root, Rate: c.rate,
 		Key: func(id format.ULID) string { return sstKey(j.manifest, id, c.root) },
 		SST: c.opts.sst(), MaxSST: c.opts.MaxSSTBytes, Split: c.rangeBytes(j), NewID: c.ids.ulid,
@@ -626,12 +631,29 @@ func (c *compactor) newJob(j *compactJob) *compact.Job {
 			return c.record(ctx, e)
 		},
 	}
+	if n := len(j.manifest.L0); j.plan.L0 > 0 {
+		w := l0Work{oldest: j.manifest.L0[n-1].ViewID, ssts: j.plan.L0}
+		total := 2 * float64(j.sourceBytes()) // read and written
+		job.Advanced = func() {
+			w := w
+			read, written := job.Bytes()
+			w.done = min(1, float64(read+written)/total)
+			c.host.compactingL0(w)
+		}
+		c.host.compactingL0(w)
+	}
+	return job
 }
 
 // rangeBytes is how much of the sources one worker takes at a time: a part of
 // the whole that keeps all workers busy to the end, and lets the recorded output
 // follow closely.
 func (c *compactor) rangeBytes(j *compactJob) int64 {
+	return min(j.sourceBytes()/int64(4*c.opts.Compaction.Workers), 4*c.opts.MaxSSTBytes)
+}
+
+// sourceBytes is the size of what the job reads.
+func (j *compactJob) sourceBytes() int64 {
 	var total int64
 	tree := compact.Shape(j.manifest)
 	for _, size := range tree.L0[len(tree.L0)-j.plan.L0:] {
@@ -642,7 +664,7 @@ func (c *compactor) rangeBytes(j *compactJob) int64 {
 			total += int64(r.Bytes)
 		}
 	}
-	return min(total/int64(4*c.opts.Compaction.Workers), 4*c.opts.MaxSSTBytes)
+	return total
 }
 
 // slot waits for a worker. Ranges of jobs without L0 leave one to those with it.

@@ -305,9 +305,9 @@ func TestBandwidth(t *testing.T) {
 	})
 }
 
-// Writers that are faster than L0 is flushed wait for flushes and compactions
-// of L0, never for those of runs, however long these take: not while a full
-// compaction waits for one, and not while it is under way.
+// Writers that are faster than L0 is flushed never wait for a compaction of runs,
+// however long it takes: not while a full compaction waits for one, and not while
+// it is under way.
 func TestBackPressure(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

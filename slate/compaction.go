@@ -22,8 +22,9 @@ type CompactionOptions struct {
 	// which one is kept for L0. More: small compactions wait less for large ones.
 	MaxJobs int
 	// Workers is how many ranges of keys are compacted at the same time, in all
-	// jobs together. Default: the number of processors, at most 4; with more than
-	// one, one is kept for L0. More: more processors, requests and memory.
+	// jobs together. Default: the number of processors, at least 2, at most 4. One
+	// is kept for L0; with one alone, writers may wait for it while it is at work
+	// on runs. More: more processors, requests and memory.
 	Workers int
 	// BytesPerSecond bounds what compactions read and write, all together.
 	// Default 0, no bound. Less: reads and writes are disturbed less, and wait
@@ -44,7 +45,7 @@ func (o *CompactionOptions) withDefaults(compactL0 int) (faults []error) {
 		o.Scheduler = SizeTiered{MinL0: max(compactL0, 0)}
 	}
 	set(&o.MaxJobs, 4)
-	set(&o.Workers, min(4, runtime.GOMAXPROCS(0)))
+	set(&o.Workers, max(2, min(4, runtime.GOMAXPROCS(0))))
 	set(&o.PollInterval, 5*time.Second)
 	for name, v := range map[string]int64{"MaxJobs": int64(o.MaxJobs), "Workers": int64(o.Workers), "PollInterval": int64(o.PollInterval)} {
 		if v < 1 {

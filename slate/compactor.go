@@ -129,4 +129,7 @@ func (h *soloHost) keepSeq(m *format.Manifest) uint64 {
 	return min(m.RecentSnapshotMinSeq, m.LastL0Seq)
 }
 
+// compactingL0 tells nobody: the writer looks into the manifest.
+func (h *soloHost) compactingL0(l0Work) {}
+
 func (h *soloHost) deposed() error { return fmt.Errorf("%w: %w", errDeposed, ErrFenced) }

@@ -75,11 +75,15 @@ type DB struct {
 		closing   bool          //
 		changed   chan struct{} // closed and replaced when the view changes
 		version   manifestVersion
+		l0Room    int    // SSTs that may be added to the version's L0
+		l0Work    l0Work // of our own compactor
 		active    *memtable.Table
 		frozen    []*frozen      // oldest first
 		snapshots map[uint64]int // pinned seqs and how often
 		requests  []chan error   // callers of Compact
 		compacts  int            // callers of Compact that still wait for their flush, or for it
+		asked     chan error     // answered when the compaction ends that makes room for such a flush; nil: none was
+		stalled   int            // writers that wait for memtables to become fewer
 	}
 }
 
@@ -162,7 +166,7 @@ func (db *DB) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	db.state.version = v
+	db.setVersionLocked(v)
 	for _, t := range v.Value.L0 {
 		db.ids.after(t.ID) // garbage collection relies on it, also where clocks differ
 	}
@@ -188,6 +192,7 @@ func (db *DB) open(ctx context.Context) error {
 	db.compactor.seen = v.Value.CompactorEpoch
 	db.tasks.Go(db.flushLoop)
 	db.tasks.Go(db.compactLoop)
+	db.tasks.Go(db.watchLoop)
 	if db.opts.GCMinAge > 0 {
 		ctx, stop := context.WithCancel(db.ctx)
 		db.gcStop = stop
@@ -349,11 +354,11 @@ func (db *DB) ours(m *format.Manifest) error {
 // included.
 func (db *DB) due() bool {
 	t := db.state.active
-	return t.Size() >= db.freezeSize() || t.Full() || t.Rows() > 0 && db.walPuts.Load() >= int64(db.opts.MaxWALObjects)
+	return t.Size() >= db.opts.freezeSize() || t.Full() || t.Rows() > 0 && db.walPuts.Load() >= int64(db.opts.MaxWALObjects)
 }
 
 // freezeSize is the size at which the active memtable is frozen.
-func (db *DB) freezeSize() int64 { return min(db.opts.L0Bytes, db.opts.MaxUnflushedBytes/2) }
+func (o *Options) freezeSize() int64 { return max(1, min(o.L0Bytes, o.MaxUnflushedBytes/2)) }
 
 // rebuildLocked publishes a new view to readers, with t as its tree or the one
 // of the current manifest version if t is nil.
@@ -401,12 +406,19 @@ func (db *DB) refresh(ctx context.Context, old *view) (*view, error) {
 	return db.current(), nil
 }
 
+func (db *DB) setVersionLocked(v manifestVersion) {
+	db.state.version, db.state.l0Room = v, db.opts.l0Room(v.Value)
+	if db.state.l0Room > 0 && db.state.l0Work.halted {
+		db.state.l0Work = l0Work{}
+	}
+}
+
 // adopt takes over a manifest version that is newer than the known one.
 func (db *DB) adopt(v manifestVersion) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if v.ID > db.state.version.ID {
-		db.state.version = v
+		db.setVersionLocked(v)
 		db.rebuildLocked(nil)
 	}
 }
@@ -548,7 +560,7 @@ func (db *DB) publish(ctx context.Context, edit manifestEdit, done func()) error
 	if v.ID > base.ID {
 		wake(db.gcWake)
 	}
-	db.state.version = v
+	db.setVersionLocked(v)
 	if done != nil {
 		done()
 	}

@@ -3,7 +3,6 @@ package slate
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/stele-db/stele/slate/internal/compact"
 	"github.com/stele-db/stele/slate/internal/format"
@@ -105,62 +104,43 @@ func (db *DB) writeL0(ctx context.Context, f *frozen, minSeq uint64) ([]format.S
 	return []format.SST{t}, nil
 }
 
-// waitForL0 waits while L0 is full. Our own compactor makes room and says so;
-// where it does not run, somebody else's does, and the manifest is read anew.
-// A database that closes does not wait: rows in L0 are safe, however many.
+// waitForL0 waits while L0 is full. Our own compactor makes room and says so,
+// watchLoop looks after one elsewhere. A database that closes does not wait:
+// rows in L0 are safe, however many.
 func (db *DB) waitForL0(ctx context.Context) error {
-	asked := false // for a compaction, within the last second
 	for {
 		db.mu.Lock()
-		full := len(db.state.version.Value.L0) >= db.opts.MaxL0 && !db.state.closing
+		full := db.state.l0Room == 0 && !db.state.closing
 		changed := db.state.changed
 		db.mu.Unlock()
-		foreign := db.opts.CompactL0 < 0 || db.compactor.isDeposed()
 		if !full {
 			return nil
 		}
-		if !foreign {
+		if db.compactedElsewhere() {
+			db.makeRoom()
+		} else {
 			wake(db.compactWake)
-			if err := db.await(ctx, changed); err != nil {
-				return err
-			}
-			continue
 		}
-		if !asked {
-			asked = db.makeRoom()
-		}
-		timer, stop := db.opts.Clock.After(time.Second)
-		select {
-		case <-timer:
-			asked = false
-		case <-changed:
-		case <-ctx.Done():
-			stop()
-			return ctx.Err()
-		}
-		stop()
-		v, err := db.manifests.Latest(ctx)
-		if err != nil {
+		if err := db.await(ctx, changed); err != nil {
 			return err
 		}
-		if err := db.ours(v.Value); err != nil {
-			return err
-		}
-		db.adopt(v)
 	}
 }
 
 // makeRoom asks for a compaction if somebody waits in Compact for the flush that
-// goes before it, and reports whether it did.
-func (db *DB) makeRoom() bool {
+// goes before it, and none has been asked for that has not ended.
+func (db *DB) makeRoom() {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.state.compacts == 0 {
-		return false
+		return
 	}
-	db.state.requests = append(db.state.requests, make(chan error, 1))
+	if asked := db.state.asked; asked != nil && len(asked) == 0 {
+		return
+	}
+	db.state.asked = make(chan error, 1)
+	db.state.requests = append(db.state.requests, db.state.asked)
 	wake(db.compactWake)
-	return true
 }
 
 // track adds the flush to the manifest's map from seqs to wall time, of which

@@ -45,7 +45,9 @@ type Options struct {
 	// 64 MiB. More: more memory and replay. Less: more SSTs and compaction.
 	L0Bytes int64
 	// MaxUnflushedBytes caps the memtables that are not in L0 yet; writers wait
-	// at the cap. Default 256 MiB, at least one batch is always let in.
+	// at the cap, and below it where the compaction of L0 falls behind, for as
+	// long as it needs for what they write. Default 256 MiB. A larger batch is let
+	// in alone.
 	MaxUnflushedBytes int64
 	// MaxWALObjects is the number of WAL objects after which a memtable is
 	// flushed whatever its size. Default 4096. More: opening replays more.
@@ -59,11 +61,17 @@ type Options struct {
 	// transactions.
 	MaxTxHistoryBytes int64
 	// MaxL0 is the number of L0 SSTs at which memtable flushes wait for a
-	// compaction. Default 8.
+	// compaction. Default 8. More: reads look into more SSTs.
 	MaxL0 int
+	// MaxL0PerKey is the number of L0 SSTs with one key in their ranges at which
+	// memtable flushes wait for a compaction. Default and at most MaxL0. Less than
+	// that bounds what a get looks into where writes are in the order of their
+	// keys, and L0 may have many SSTs.
+	MaxL0PerKey int
 	// CompactL0 is the number of L0 SSTs that starts a compaction. Default 4, at
-	// most MaxL0; negative: this writer never compacts by itself, as it must not
-	// where RunCompactor does.
+	// most MaxL0PerKey; negative: this writer never compacts by itself, as it must
+	// not where RunCompactor does. More than half of MaxL0: writers that outpace
+	// compaction may wait for longer than a flush takes.
 	CompactL0 int
 	// MaxSSTBytes is the size at which a compaction starts its next SST. Default
 	// 64 MiB. More: fewer objects, more memory; see CompactionOptions.
@@ -158,8 +166,10 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	set(&o.MaxBatchBytes, 64<<20)
 	set(&o.MaxTxHistoryBytes, 16<<20)
 	set(&o.MaxL0, 8)
+	set(&o.MaxL0PerKey, o.MaxL0)
+	o.MaxL0PerKey = min(o.MaxL0PerKey, o.MaxL0)
 	set(&o.CompactL0, 4)
-	o.CompactL0 = min(o.CompactL0, o.MaxL0) // flushes that wait for room wait for a compaction
+	o.CompactL0 = min(o.CompactL0, o.MaxL0PerKey) // flushes that wait for room wait for a compaction
 	set(&o.MaxSSTBytes, 64<<20)
 	set(&o.ReaderGrace, 15*time.Minute)
 	set(&o.GCMinAge, 5*time.Minute)
@@ -182,6 +192,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	atLeast("MaxBatchBytes", o.MaxBatchBytes, 1)
 	atLeast("MaxTxHistoryBytes", o.MaxTxHistoryBytes, 1)
 	atLeast("MaxL0", int64(o.MaxL0), 1)
+	atLeast("MaxL0PerKey", int64(o.MaxL0PerKey), 1)
 	atLeast("MaxSSTBytes", o.MaxSSTBytes, 1)
 	atLeast("FilterBitsPerKey", int64(o.FilterBitsPerKey), 1)
 	if o.MaxBatchBytes > maxBatchBytes {

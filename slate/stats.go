@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"sync/atomic"
+	"time"
 
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/layout"
@@ -22,6 +23,7 @@ type Stats struct {
 	WAL        ObjectSum      `json:"wal"`        // log objects, with the fence
 	L0         ObjectSum      `json:"l0"`         // SSTs that memtables became
 	Compaction CompactionWork `json:"compaction"` // by this writer's own compactor
+	Stalls     StallStats     `json:"stalls"`
 	Requests   RequestStats   `json:"requests"`
 	Cache      CacheStats     `json:"cache"`
 
@@ -29,6 +31,15 @@ type Stats struct {
 	// become an SST.
 	Unflushed int64 `json:"unflushed"`
 	Frozen    int   `json:"frozen"`
+}
+
+// StallStats tells of the writes that had to wait before they could take effect,
+// because too much was in memory that was not in L0 yet. What a durable write
+// waits for its log object is no stall.
+type StallStats struct {
+	Writes  int64         `json:"writes"`    // that waited
+	Time    time.Duration `json:"timeNs"`    // of all of them together
+	Longest time.Duration `json:"longestNs"` // of one
 }
 
 // RequestStats counts the requests to the database's bucket and to that of its
@@ -71,6 +82,7 @@ func (db *DB) Stats() Stats {
 	s := Stats{
 		Batches: c.batches.Load(), Rows: c.rows.Load(), Bytes: c.bytes.Load(),
 		WAL: c.wal.sum(), L0: c.l0.sum(), Compaction: db.CompactionWork(),
+		Stalls: StallStats{Writes: c.stalls.Load(), Time: time.Duration(c.stallTime.Load()), Longest: time.Duration(c.longestStall.Load())},
 		Requests: RequestStats{
 			Puts: c.puts.Load(), Gets: c.gets.Load(), Heads: c.heads.Load(), Lists: c.lists.Load(), Deletes: c.deletes.Load(),
 			BytesRead: c.read.Load(), BytesWritten: c.written.Load(),
@@ -94,6 +106,18 @@ type counters struct {
 	wal, l0                           objectCounter
 	puts, gets, heads, lists, deletes atomic.Int64
 	read, written                     atomic.Int64
+	stalls, stallTime, longestStall   atomic.Int64
+}
+
+// stalled counts a write that had to wait.
+func (c *counters) stalled(d time.Duration) {
+	c.stalls.Add(1)
+	c.stallTime.Add(int64(d))
+	for longest := c.longestStall.Load(); int64(d) > longest; longest = c.longestStall.Load() {
+		if c.longestStall.CompareAndSwap(longest, int64(d)) {
+			return
+		}
+	}
 }
 
 // applied counts a batch of rows that took effect.

@@ -51,8 +51,8 @@ func (db *DB) Delete(ctx context.Context, key []byte) error {
 }
 
 // Write applies a batch atomically. It waits while memory is full
-// (Options.MaxUnflushedBytes), and, unless the options say otherwise, until the
-// batch is durable. An empty batch, one above Options.MaxBatchBytes and one with
+// (Options.MaxUnflushedBytes) or compaction is behind, which Stats.Stalls counts,
+// and, unless the options say otherwise, until the batch is durable. An empty batch, one above Options.MaxBatchBytes and one with
 // a key or value out of bounds are ErrInvalid and change nothing; so do merges
 // without Options.MergeOperator, which are ErrNoOperator.
 //
@@ -102,42 +102,6 @@ func (db *DB) insert(ctx context.Context, b *Batch, seq uint64, tx *Tx) (WriteHa
 		tx.Rollback() // what others write from here on is behind it
 	}
 	return db.apply(b, seq), nil
-}
-
-// lockWithRoom takes writeMu when size bytes more may be held in memory. A
-// batch larger than the cap is let in alone.
-func (db *DB) lockWithRoom(ctx context.Context, size int64) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		db.writeMu.Lock()
-		db.mu.Lock()
-		err := db.state.err
-		if err == nil && db.state.closing {
-			err = ErrClosed
-		}
-		used := db.state.active.Size()
-		for _, f := range db.state.frozen {
-			used += f.table.Size()
-		}
-		waiting, changed := len(db.state.frozen), db.state.changed
-		db.mu.Unlock()
-		if err == nil && (used == 0 || used+size <= db.opts.MaxUnflushedBytes) {
-			return nil
-		}
-		if err == nil && waiting == 0 {
-			db.freeze() // nothing is on its way out: send what there is
-		}
-		db.writeMu.Unlock()
-		if err != nil {
-			return err
-		}
-		db.log.Want()
-		if err := db.await(ctx, changed); err != nil {
-			return err
-		}
-	}
 }
 
 // apply gives the batch its seq, inserts it and makes it visible. It is called

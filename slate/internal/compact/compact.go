@@ -46,6 +46,9 @@ type Job struct {
 	// the result from its beginning on, without a gap. It is called by one
 	// goroutine at a time; its error ends the job. nil: nobody is told.
 	Progress func(context.Context, []format.SST) error
+	// Advanced is called, concurrently, when Bytes has grown. It must not block.
+	// nil: nobody is told.
+	Advanced func()
 
 	once    sync.Once
 	metered metered
@@ -63,7 +66,10 @@ func (j *Job) start() {
 		if j.Rate == nil {
 			j.Rate = NewRate(nil, 0)
 		}
-		j.metered = metered{j.Bucket, j.Rate, &j.read, &j.written}
+		if j.Advanced == nil {
+			j.Advanced = func() {}
+		}
+		j.metered = metered{j.Bucket, j.Rate, &j.read, &j.written, j.Advanced}
 		j.store = sst.NewStore(&j.metered, sst.NewCache(indexCache), sst.StoreOptions{})
 	})
 }

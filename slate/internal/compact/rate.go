@@ -56,6 +56,7 @@ type metered struct {
 	bucket.Bucket
 	rate          *Rate
 	read, written *atomic.Int64
+	advanced      func()
 }
 
 func (m *metered) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
@@ -64,6 +65,7 @@ func (m *metered) GetRange(ctx context.Context, key string, offset, length int64
 	}
 	data, err := m.Bucket.GetRange(ctx, key, offset, length)
 	m.read.Add(int64(len(data)))
+	m.advanced()
 	return data, err
 }
 
@@ -74,6 +76,7 @@ func (m *metered) Put(ctx context.Context, key string, body []byte) error {
 	err := m.Bucket.Put(ctx, key, body)
 	if err == nil {
 		m.written.Add(int64(len(body)))
+		m.advanced()
 	}
 	return err
 }
