@@ -67,14 +67,9 @@ interop/node_modules/.package-lock.json: interop/package-lock.json
 	else echo "interop: npm is missing, the interop tests will be skipped"; fi
 
 .PHONY: interop-latest
-interop-latest: interop/.venv/requirements.txt ## the same against the newest SlateDB, from PyPI
+interop-latest: ## the same against the newest SlateDB, built from crates.io: needs Rust and Python
+	interop/latest.sh
 	cd interop && STELE_INTEROP=latest $(GO) test -count=1 -timeout=20m
-
-interop/.venv/requirements.txt: interop/requirements.txt
-	@command -v python3 >/dev/null || { echo "interop-latest: python3 (3.10 or newer) is missing" >&2; exit 1; }
-	python3 -m venv interop/.venv
-	interop/.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
-	@cp $< $@
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 10s)

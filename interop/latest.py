@@ -1,4 +1,4 @@
-"""Runs the newest SlateDB (PyPI slatedb) on command.
+"""Runs the newest SlateDB, as latest.sh builds it, on command.
 
     .venv/bin/python latest.py              JSON commands on standard input, one a line; see the methods of Commands
 
@@ -8,11 +8,11 @@ A URL is that of a database: file:///folder/of/the/db, or s3://bucket/path with 
 
 import asyncio
 import base64
-import importlib.metadata
 import json
 import struct
 import sys
 
+import slatedb
 import slatedb.uniffi as S
 
 
@@ -141,7 +141,7 @@ class Commands:
         return self.open_handles[c["db"]]
 
     async def version(self, c, emit):
-        return {"version": importlib.metadata.version("slatedb")}
+        return {"version": slatedb.__version__}
 
     async def open(self, c, emit):
         """As slatedb.mjs, and segment?: segments by so many first bytes; filterOf?: a filter of such prefixes before the Bloom filter."""
