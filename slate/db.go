@@ -494,10 +494,29 @@ func (db *DB) await(ctx context.Context, ch <-chan struct{}) error {
 	}
 }
 
+// CloseMode says what becomes of the rows that are in memory.
+type CloseMode uint8
+
+// The ways to close a database.
+const (
+	CloseFlushed CloseMode = iota // they are moved to L0, as by Close
+	CloseDurable                  // they are made durable in the log; the next to open replays them
+	CloseAtOnce                   // what is not durable yet is lost, as in a crash; who waits for it gets ErrClosed
+)
+
 // Close makes everything written durable, moves it to L0, leaves at most four
-// L0 SSTs, and ends all background work, a garbage collection midway. It returns the error that had ended
-// the database before, if one had. Closing twice returns ErrClosed.
-func (db *DB) Close() error {
+// L0 SSTs, and ends all background work, a garbage collection midway. It returns
+// the error that had ended the database before, if one had. Closing twice
+// returns ErrClosed.
+func (db *DB) Close() error { return db.CloseWith(CloseFlushed) }
+
+// CloseWith is Close for those in a hurry. Unless the mode is CloseFlushed, what
+// the background is about is given up: flushes begin anew, compactions are taken
+// up where they are recorded, by the next to open.
+func (db *DB) CloseWith(mode CloseMode) error {
+	if mode > CloseAtOnce {
+		return fmt.Errorf("%w: there is no CloseMode %d", ErrInvalid, mode)
+	}
 	// From closing on no row is added, and the background tasks end once no
 	// frozen memtable is left: the last one must be frozen in the same step.
 	db.writeMu.Lock()
@@ -508,17 +527,30 @@ func (db *DB) Close() error {
 		return ErrClosed
 	}
 	db.state.closing = true
-	db.freezeLocked()
+	if mode == CloseFlushed {
+		db.freezeLocked()
+	}
 	db.broadcastLocked()
 	db.mu.Unlock()
 	db.writeMu.Unlock()
 	db.gcStop()
 
-	err := db.FlushMemtable(context.Background())
+	ctx := context.Background()
+	var err error
+	switch mode {
+	case CloseFlushed:
+		err = db.FlushMemtable(ctx)
+	case CloseDurable:
+		err = db.Flush(ctx)
+		db.cancel()
+	case CloseAtOnce:
+		err = db.failure()
+		db.fail(ErrClosed)
+	}
 	wake(db.flushWake)
 	wake(db.compactWake)
 	db.tasks.Wait() // the compactor's last job brings L0 down
-	if logErr := db.log.Close(); err == nil {
+	if logErr := db.log.Close(); err == nil && mode != CloseAtOnce {
 		err = logErr
 	}
 	db.fail(ErrClosed)

@@ -19,7 +19,7 @@ func (db *DB) flushLoop() {
 		if len(db.state.frozen) > 0 {
 			next = db.state.frozen[0]
 		}
-		dead, closing := db.state.err != nil, db.state.closing
+		dead, closing := db.state.err != nil || db.ctx.Err() != nil, db.state.closing
 		db.mu.Unlock()
 		switch {
 		case dead:
