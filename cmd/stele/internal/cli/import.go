@@ -25,6 +25,7 @@ type importCmd struct {
 	Rejects   string `placeholder:"FILE" help:"Where bad lines go, with line number and reason. Default: <input>.rejected.ndjson in the working directory."`
 	BatchRows int    `default:"1000" placeholder:"N" help:"The most rows that are committed together (${default})."`
 	JSON      bool   `name:"json" help:"Print progress and summary as lines of JSON."`
+	writerFlags
 }
 
 // Help is shown by --help.
@@ -100,7 +101,7 @@ func (c *importCmd) into(e *env, in *input, schema *record.Schema, b bucket.Buck
 		return err
 	}
 	counted := &countingBucket{Bucket: b}
-	store, err := slatekv.OpenBucket(e.ctx, path, counted, slate.Options{})
+	store, err := slatekv.OpenBucket(e.ctx, path, counted, c.options())
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,20 @@ type ServeFlags struct {
 	Listen        string        `default:"localhost:50051" help:"Host and port to listen at, without encryption: keep it on loopback or a private network."`
 	Grace         time.Duration `default:"10s" help:"How long requests under way may take after SIGTERM."`
 	MaxDeleteRows int           `default:"100000" help:"How many records one delete may remove."`
+	writerFlags
+}
+
+// writerFlags say how a command that stays a writer opens the database.
+type writerFlags struct {
+	NoCompaction bool `help:"Leave compaction to \"stele slate compactor\", which must run then: this writer never compacts."`
+}
+
+// options are those of the engine.
+func (f writerFlags) options() (o slate.Options) {
+	if f.NoCompaction {
+		o.CompactL0 = -1
+	}
+	return o
 }
 
 // serve answers requests until ctx ends, then lets those under way finish and
@@ -80,7 +94,7 @@ func serve(ctx context.Context, api *server.API, flags ServeFlags, stdout, stder
 		return err
 	}
 	defer func() { _ = l.Close() }() // the server closes it too
-	db, err := openForServing(ctx, flags.DB)
+	db, err := openForServing(ctx, flags.DB, flags.options())
 	if err != nil {
 		return err
 	}
@@ -112,8 +126,8 @@ func serve(ctx context.Context, api *server.API, flags ServeFlags, stdout, stder
 
 // openForServing opens the database for writing, and makes it if it is not
 // there.
-func openForServing(ctx context.Context, url string) (*record.DB, error) {
-	store, err := slatekv.Open(ctx, url, slate.Options{})
+func openForServing(ctx context.Context, url string, opts slate.Options) (*record.DB, error) {
+	store, err := slatekv.Open(ctx, url, opts)
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", url, err)
 	}

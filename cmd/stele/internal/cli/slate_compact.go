@@ -13,7 +13,8 @@ type slateCompactCmd struct {
 	dbFlag
 	walFlag
 	compactionFlags
-	JSON bool `name:"json" help:"Print one line of JSON."`
+	Rewrite bool `help:"Rewrite what is one run already, too: with another codec or operator."`
+	JSON    bool `name:"json" help:"Print one line of JSON."`
 }
 
 // Help is shown by --help.
@@ -23,7 +24,7 @@ func (*slateCompactCmd) Help() string {
 Examples:
   stele slate compact --db file://./data
   stele slate compact --db file://./data --reader-grace 0s
-  stele slate compact --db file://./data --merge-operator concat --compression zstd`
+  stele slate compact --db file://./data --rewrite --merge-operator concat --compression zstd`
 }
 
 // compacted is what a compaction has changed.
@@ -46,6 +47,9 @@ func (c *slateCompactCmd) Run(e *env) error {
 	opts, err := c.options()
 	if err != nil {
 		return err
+	}
+	if c.Rewrite { // a filter has to see every row
+		opts.Compaction.Filter = func(slate.FilterRow) (slate.FilterDecision, []byte) { return slate.FilterKeep, nil }
 	}
 	return c.withBucket(e, func(b bucket.Bucket, path string) error {
 		before, err := shapeOf(e, b, path) // there must be a database: Open would make one

@@ -25,7 +25,7 @@ type slateCompactorCmd struct {
 
 // Help is shown by --help.
 func (*slateCompactorCmd) Help() string {
-	return `Merges L0 and sorted runs of about equal size, beside the writer, until it gets SIGTERM or an interrupt; what is under way then is taken up by the next compactor. The writer's own compactor stops, and the writer goes on. A writer that is opened later takes compaction back, unless its options say that it never compacts.
+	return `Merges L0 and sorted runs of about equal size, beside the writer, until it gets SIGTERM or an interrupt; what is under way then is taken up by the next compactor. The writer's own compactor stops, and the writer goes on. A writer that is opened later takes compaction back, unless it is told to leave it alone: "stele serve" and "stele import" have --no-compaction.
 
 Examples:
   stele slate compactor --db s3://bucket/app
