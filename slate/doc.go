@@ -49,7 +49,8 @@
 //
 // A scan fetches the first blocks of its SSTs side by side, and then reads ahead
 // (ReadOptions). Within a prefix that Options.Prefixes knows it asks the filters
-// first, and reads only the SSTs that have such keys.
+// first, and reads only the SSTs that have such keys. ScanRecent reads source
+// after source, from the newest to the oldest, for who stops early.
 //
 // # Merges and expiry
 //

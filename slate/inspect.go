@@ -61,7 +61,7 @@ type CheckpointInfo struct {
 	Name       string     `json:"name,omitempty"`
 }
 
-// RowInfo is one version of one key as an SST or WAL object holds it.
+// RowInfo is one version of one key as an SST, a WAL object or a memtable holds it.
 type RowInfo struct {
 	Key     []byte     `json:"key"`
 	Value   []byte     `json:"value,omitempty"`

@@ -221,7 +221,7 @@ func (f *fixed) refresh(ctx context.Context, old *view) (*view, error) {
 	if _, err := f.Reader.refresh(ctx, old); err != nil {
 		return nil, err
 	}
-	return nil, fmt.Errorf("what was being read has been compacted and collected meanwhile; read again from the start: %w", ErrUnavailable)
+	return nil, errMoved
 }
 
 // Close releases the reader. The bucket stays open.

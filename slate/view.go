@@ -121,11 +121,7 @@ func (r run) seek(key []byte) int {
 
 // iter returns all versions of the keys in r, its first blocks at hand.
 func (v *view) iter(ctx context.Context, r Range, opts *ReadOptions) merge.Seeker {
-	parallel := opts.parallel()
-	how := sst.IterOptions{
-		NoFill: opts.NoFill, ReadAhead: opts.ReadAhead, Ahead: sst.NewAhead(parallel - 1),
-		Prefix: v.tree.store.CoveringPrefix(r.Lower, r.Upper),
-	}
+	how := v.how(r, opts)
 	all := make([]merge.Iterator, 0, len(v.mems)+len(v.tree.l0)+len(v.tree.runs))
 	var first []*sst.Iter
 	for _, m := range v.mems {
@@ -143,12 +139,20 @@ func (v *view) iter(ctx context.Context, r Range, opts *ReadOptions) merge.Seeke
 			all, first = append(all, it), append(first, it.cur)
 		}
 	}
-	prime(ctx, first, parallel)
+	prime(ctx, first, opts.parallel())
 	it := merge.Sorted(all, r.Reverse)
 	if v.own != nil {
 		it = v.withOwn(r, it)
 	}
 	return it.(merge.Seeker)
+}
+
+// how is how the SSTs are read for r.
+func (v *view) how(r Range, opts *ReadOptions) sst.IterOptions {
+	return sst.IterOptions{
+		NoFill: opts.NoFill, ReadAhead: opts.ReadAhead, Ahead: sst.NewAhead(opts.parallel() - 1),
+		Prefix: v.tree.store.CoveringPrefix(r.Lower, r.Upper),
+	}
 }
 
 // withOwn lays a transaction's writes over the rest.
