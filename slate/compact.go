@@ -48,6 +48,9 @@ type compactHost interface {
 	// keepSeq is the lowest seq at which anybody reads, or will read, what m
 	// names.
 	keepSeq(m *format.Manifest) uint64
+	// wrote is told, concurrently, of each SST that a compaction has put, with its
+	// bytes, which are not the host's to keep.
+	wrote(t format.SST, object []byte)
 	// compactingL0 is told how far a compaction of L0 has come. It must not block.
 	compactingL0(w l0Work)
 	// deposed is told that another compactor works for the database now. Its
@@ -624,7 +627,8 @@ func (c *compactor) newJob(j *compactJob) *compact.Job {
 		Policy: merge.Policy{
 			MinSeq: c.host.keepSeq(j.manifest), Operator: c.opts.MergeOperator, Edit: c.opts.Compaction.Filter.edit(),
 		},
-		Slot: func(ctx context.Context) (func(), error) { return c.slot(ctx, j.plan.L0 > 0) },
+		Slot:  func(ctx context.Context) (func(), error) { return c.slot(ctx, j.plan.L0 > 0) },
+		Wrote: c.host.wrote,
 		Progress: func(ctx context.Context, out []format.SST) error {
 			e := j.entry
 			e.Output = out

@@ -102,6 +102,8 @@ func (h writerHost) publishEdit(ctx context.Context, edit manifestEdit) error {
 // those that there were at the last flush.
 func (h writerHost) keepSeq(m *format.Manifest) uint64 { return h.db.pinned(m.LastL0Seq) }
 
+func (h writerHost) wrote(t format.SST, object []byte) { h.db.fill(t, object, false) }
+
 func (h writerHost) compactingL0(w l0Work) { h.db.compactingL0(w) }
 
 // deposed wakes a flush that waits for L0: it has to look for itself now.

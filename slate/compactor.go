@@ -129,6 +129,9 @@ func (h *soloHost) keepSeq(m *format.Manifest) uint64 {
 	return min(m.RecentSnapshotMinSeq, m.LastL0Seq)
 }
 
+// wrote does nothing: there is no cache.
+func (h *soloHost) wrote(format.SST, []byte) {}
+
 // compactingL0 tells nobody: the writer looks into the manifest.
 func (h *soloHost) compactingL0(l0Work) {}
 

@@ -42,7 +42,9 @@
 //
 // A get of what the cache does not hold costs two requests in the SST that has the
 // row, filter and index together and then the block, and one in each SST above
-// whose filter is not known yet; once filters and indexes are cached, one. Options.CacheBytes
+// whose filter is not known yet; once filters and indexes are cached, one. Those of the SSTs
+// that a writer makes are in its cache from the start (Options.CacheNew), and DB.Warm brings
+// those of a range, or its blocks, before anybody asks. Options.CacheBytes
 // bounds blocks, indexes and filters together; the latter stay first, and a scan
 // cannot flush it. What is larger than the cache is read and not kept. Whoever wants
 // the same part at the same time shares the request, and Options.MaxReads bounds those under way.

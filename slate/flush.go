@@ -101,6 +101,7 @@ func (db *DB) writeL0(ctx context.Context, f *frozen, minSeq uint64) ([]format.S
 		return nil, err
 	}
 	db.counters.l0.add(len(data))
+	db.fill(t, data, true)
 	return []format.SST{t}, nil
 }
 

@@ -101,6 +101,9 @@ type Options struct {
 	// CacheBytes is the budget of the block cache. Default 64 MiB; negative: no
 	// cache.
 	CacheBytes int64
+	// CacheNew is what of the SSTs that this writer makes enters the block cache
+	// at once. Default: CacheMetadata.
+	CacheNew CachePolicy
 	// MaxReads is the number of requests for parts of SSTs that are under way at
 	// once; further ones wait. Default 64; negative: no limit. More: more memory
 	// when many readers meet a cold cache. Less: they wait longer.
@@ -204,6 +207,9 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	faults = append(faults, o.Compaction.withDefaults(o.CompactL0)...)
 	if o.Compression > format.Zstd {
 		faults = append(faults, fmt.Errorf("codec %d of Compression is unknown", o.Compression))
+	}
+	if o.CacheNew > CacheNothing {
+		faults = append(faults, fmt.Errorf("policy %d of CacheNew is unknown", o.CacheNew))
 	}
 	if o.Clock == nil {
 		o.Clock = clock.System

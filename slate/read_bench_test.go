@@ -1,6 +1,7 @@
 package slate_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -81,5 +82,44 @@ func BenchmarkScan(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*c.n), "ns/row")
 		})
+	}
+}
+
+// BenchmarkCacheNew takes the requests of gets beside flushes and compactions,
+// 500 after each flush of 10,000 rows, with what new SSTs leave in the cache: one
+// with room for all rows, and one for a sixth of them.
+func BenchmarkCacheNew(b *testing.B) {
+	const rows, gets = 200_000, 500
+	for _, cache := range []int64{64 << 20, 4 << 20} {
+		for policy, name := range map[slate.CachePolicy]string{
+			slate.CacheNothing: "nothing", slate.CacheMetadata: "metadata", slate.CacheFlushed: "flushed",
+		} {
+			b.Run(fmt.Sprintf("%s in %d MiB", name, cache>>20), func(b *testing.B) {
+				db := open(b, bucket.NewInMemBucket(), slate.Options{CacheBytes: cache, CacheNew: policy, MaxSSTBytes: 4 << 20})
+				fill(b, db, 0, rows, 1)
+				rng := rand.New(rand.NewPCG(1, 2))
+				var requests int64
+				for b.Loop() {
+					var batch slate.Batch
+					for range 10_000 {
+						batch.Put(key(rng.IntN(rows)), make([]byte, 100))
+					}
+					if _, err := db.Write(b.Context(), &batch, slate.WriteOptions{Volatile: true}); err != nil {
+						b.Fatal(err)
+					}
+					if err := db.FlushMemtable(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+					before := db.Stats().Requests.Gets
+					for range gets {
+						if _, err := db.Get(b.Context(), key(int(rows*rng.Float64()*rng.Float64()*rng.Float64()))); err != nil {
+							b.Fatal(err)
+						}
+					}
+					requests += db.Stats().Requests.Gets - before
+				}
+				b.ReportMetric(float64(requests)/float64(b.N*gets), "requests/get")
+			})
+		}
 	}
 }

@@ -266,7 +266,7 @@ func TestScanRecentOptions(t *testing.T) {
 // memtable, then for index and block of one SST after the other.
 func TestScanRecentIsLazy(t *testing.T) {
 	b := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
-	db := open(t, b, slate.Options{CompactL0: -1, MaxL0: 100, GCMinAge: -1, Prefixes: firstBytes(10)})
+	db := open(t, b, slate.Options{CompactL0: -1, MaxL0: 100, GCMinAge: -1, Prefixes: firstBytes(10), CacheNew: slate.CacheNothing})
 	const each = 2000
 	fill(t, db, 0, 3*each, 1) // larger than what comes along with an index
 	if err := db.Compact(t.Context()); err != nil {

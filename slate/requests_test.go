@@ -228,7 +228,7 @@ func (n firstBytes) PrefixLen(key []byte) int {
 // and reads them.
 func TestPrefixScansPassOverSSTs(t *testing.T) {
 	b := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
-	opts := slate.Options{CompactL0: -1, MaxL0: 100, MinFilterKeys: 1, Prefixes: firstBytes(4)}
+	opts := slate.Options{CompactL0: -1, MaxL0: 100, MinFilterKeys: 1, Prefixes: firstBytes(4), CacheNew: slate.CacheNothing}
 	db := open(t, b, opts)
 	const ssts = 8
 	for i := range ssts {

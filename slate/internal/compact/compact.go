@@ -46,6 +46,9 @@ type Job struct {
 	// the result from its beginning on, without a gap. It is called by one
 	// goroutine at a time; its error ends the job. nil: nobody is told.
 	Progress func(context.Context, []format.SST) error
+	// Wrote is told, concurrently, of each SST of the result that is in the bucket,
+	// with the object's bytes, which are not its to keep. nil: nobody is told.
+	Wrote func(t format.SST, object []byte)
 	// Advanced is called, concurrently, when Bytes has grown. It must not block.
 	// nil: nobody is told.
 	Advanced func()
@@ -68,6 +71,9 @@ func (j *Job) start() {
 		}
 		if j.Advanced == nil {
 			j.Advanced = func() {}
+		}
+		if j.Wrote == nil {
+			j.Wrote = func(format.SST, []byte) {}
 		}
 		j.metered = metered{j.Bucket, j.Rate, &j.read, &j.written, j.Advanced}
 		j.store = sst.NewStore(&j.metered, sst.NewCache(indexCache), sst.StoreOptions{})
@@ -293,6 +299,7 @@ func (j *Job) write(ctx context.Context, it merge.Iterator, size int64, add func
 			if err != nil {
 				return err
 			}
+			j.Wrote(t, data)
 			add(t)
 			buf = data
 			w.Reset(buf)

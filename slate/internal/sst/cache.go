@@ -17,7 +17,9 @@ import (
 // looked at in turns, and each use spares a block one turn, up to three.
 // Filters and indexes, without which no block is found, stay from the first
 // use on and are spared eight turns: as long as there are blocks that are used
-// less, those go first. What is larger than the budget is not kept at all.
+// less, those go first. Those of new SSTs, which nobody has used yet, wait as
+// blocks do (Table.Fill); what is warmed stays at once, as if it were in use.
+// What is larger than the budget is not kept at all.
 //
 // The queues are those of S3-FIFO: J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V.
 // Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023.
@@ -64,8 +66,19 @@ type entry struct {
 	meta   bool
 	value  atomic.Pointer[any] // *format.Block, *format.Index or *filter; nil: dropped
 	turns  atomic.Int32        // that it is spared
-	next   *entry              // in its queue
+
+	in         *queue // where it is, with its neighbours there
+	prev, next *entry
 }
+
+// place says where a new part goes.
+type place uint8
+
+const (
+	asRead  place = iota // a block waits unless it left lately, metadata stays
+	waiting              // it waits, whatever it is
+	staying              // it stays, as if it had been used often
+)
 
 // NewCache returns a cache of so many bytes, nil if that is zero or less.
 func NewCache(bytes int64) *Cache {
@@ -166,9 +179,12 @@ func (c *Cache) Misses() int64 {
 // has is get for who does not want the part now.
 func (c *Cache) has(id format.ULID, offset uint64) bool { return c.lookup(id, offset) != nil }
 
-// set adds a part that the cache does not hold yet. It returns the part's entry,
-// nil if there is none.
-func (c *Cache) set(id format.ULID, offset uint64, v any) *entry {
+// set adds a part that is being read; see put.
+func (c *Cache) set(id format.ULID, offset uint64, v any) *entry { return c.put(id, offset, v, asRead) }
+
+// put adds a part if the cache does not hold it yet, and returns the part's
+// entry, nil if there is none.
+func (c *Cache) put(id format.ULID, offset uint64, v any, at place) *entry {
 	if c == nil {
 		return nil
 	}
@@ -182,25 +198,54 @@ func (c *Cache) set(id format.ULID, offset uint64, v any) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other := c.lookup(id, offset); other != nil {
+		if at == staying {
+			other.in.remove(other)
+			c.placeLocked(other, at)
+		}
 		return other
 	}
 	for c.used.Load()+e.weight > c.budget {
 		c.evictLocked()
 	}
-	switch {
-	case e.meta:
-		e.turns.Store(metaTurns)
-		c.kept.push(e)
-	case c.remembersLocked(e.key):
-		c.kept.push(e)
-	default:
-		c.fresh.push(e)
-	}
+	c.placeLocked(e, at)
 	c.used.Add(e.weight)
 	s.mu.Lock()
 	s.entries[e.key] = e
 	s.mu.Unlock()
 	return e
+}
+
+// placeLocked puts an entry into its queue.
+func (c *Cache) placeLocked(e *entry, at place) {
+	switch {
+	case e.meta && at != waiting:
+		e.turns.Store(metaTurns)
+		c.kept.push(e)
+	case at == staying:
+		e.turns.Store(blockTurns)
+		c.kept.push(e)
+	case at == asRead && c.remembersLocked(e.key):
+		c.kept.push(e)
+	default:
+		c.fresh.push(e)
+	}
+}
+
+// remove drops a part and returns what it weighed, 0 if the cache does not hold
+// it.
+func (c *Cache) remove(id format.ULID, offset uint64) int64 {
+	if c == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.lookup(id, offset)
+	if e == nil {
+		return 0
+	}
+	e.in.remove(e)
+	c.drop(e)
+	return e.weight
 }
 
 func weigh(v any) (n int64, meta bool) {
@@ -274,7 +319,7 @@ type queue struct {
 }
 
 func (q *queue) push(e *entry) {
-	e.next = nil
+	e.in, e.prev, e.next = q, q.last, nil
 	if q.last == nil {
 		q.first = e
 	} else {
@@ -287,11 +332,22 @@ func (q *queue) push(e *entry) {
 
 func (q *queue) pop() *entry {
 	e := q.first
-	if q.first = e.next; q.first == nil {
-		q.last = nil
+	q.remove(e)
+	return e
+}
+
+func (q *queue) remove(e *entry) {
+	if e.prev == nil {
+		q.first = e.next
+	} else {
+		e.prev.next = e.next
 	}
+	if e.next == nil {
+		q.last = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.in, e.prev, e.next = nil, nil, nil
 	q.n--
 	q.weight -= e.weight
-	e.next = nil
-	return e
 }

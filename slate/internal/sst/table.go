@@ -73,7 +73,7 @@ func (t *Table) Get(ctx context.Context, l *Lookup, dst *format.Row) (bool, erro
 	i, last := index.SeekGE(key), index.SeekLE(key)
 	var win window
 	for ; i <= last; i++ {
-		b, err := t.block(ctx, index, i, last, l.NoFill, &win)
+		b, err := t.block(ctx, index, i, last, boundedReadAhead, l.NoFill, &win)
 		if err != nil {
 			return false, err
 		}
@@ -107,15 +107,16 @@ type window struct {
 func (w *window) has(i int) bool { return w.from <= i && i < w.to }
 
 // block returns block i from the window or the cache, or fetches it together
-// with those after it, up to last, that are not in the cache either.
-func (t *Table) block(ctx context.Context, index *format.Index, i, last int, noFill bool, win *window) (*format.Block, error) {
+// with those after it, up to last and ahead bytes, that are not in the cache
+// either.
+func (t *Table) block(ctx context.Context, index *format.Index, i, last, ahead int, noFill bool, win *window) (*format.Block, error) {
 	if win.has(i) {
 		return t.fromWindow(index, win, i, noFill)
 	}
 	if b, ok := t.store.cache.get(t.sst.ID, index.Offset(i)).(*format.Block); ok {
 		return b, nil
 	}
-	b, w, err := t.fetch(ctx, index, i, t.extend(index, i, last, boundedReadAhead), noFill)
+	b, w, err := t.fetch(ctx, index, i, t.extend(index, i, last, ahead), noFill)
 	*win = w
 	return b, err
 }
