@@ -121,8 +121,8 @@ func TestDatabase(t *testing.T) {
 	}
 }
 
-// What the garbage collection deletes leaves the cache.
-func TestGarbage(t *testing.T) {
+// What is deleted, by a garbage collection for instance, leaves the cache.
+func TestDelete(t *testing.T) {
 	b := bucket.NewInMemBucket()
 	c := newCache(t, b, t.TempDir(), diskcache.Options{})
 	if err := c.Put(t.Context(), sstKey(0), bodyOf(10_000)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -410,6 +411,33 @@ func fileOfAnother(t *testing.T, file string) []byte {
 	return nil
 }
 
+// A file with the checksums of another object is no better than a damaged one.
+func TestExchangedFiles(t *testing.T) {
+	b, dir := far(t, 1, 3000), t.TempDir()
+	other := bytes.Repeat([]byte("other"), 600)
+	if err := b.Put(t.Context(), sstKey(1), other); err != nil {
+		t.Fatal(err)
+	}
+	c := newCache(t, b, dir, diskcache.Options{})
+	read(t, c, bodyOf(3000), 0, 3000)
+	if _, err := c.GetRange(t.Context(), sstKey(1), 0, 3000); err != nil {
+		t.Fatal(err)
+	}
+	files := partFiles(t, dir)
+	for _, rename := range [][2]string{{files[0], files[0] + ".aside"}, {files[1], files[0]}, {files[0] + ".aside", files[1]}} {
+		if err := os.Rename(rename[0], rename[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(t, c, bodyOf(3000), 10, 100)
+	if got, err := c.GetRange(t.Context(), sstKey(1), 0, 3000); err != nil || !bytes.Equal(got, other) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if s := c.Stats(); s.Damaged != 2 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // Opening removes what a crash left, and touches nothing that is not its own.
 func TestForeignFiles(t *testing.T) {
 	dir, b := t.TempDir(), far(t, 1, 5000)
@@ -698,5 +726,27 @@ func TestPreload(t *testing.T) {
 	b.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.List}, Err: broken})
 	if err := c.Preload(t.Context(), "db"); !errors.Is(err, broken) {
 		t.Error(err)
+	}
+}
+
+// A read of a block that is in the cache; the file is in the system's memory.
+func BenchmarkHit(b *testing.B) {
+	const size = 8 << 20
+	c := newCache(b, far(b, 1, size), b.TempDir(), diskcache.Options{PartBytes: 4 << 20})
+	if _, err := c.GetRange(b.Context(), sstKey(0), 0, size); err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int64{4 << 10, 256 << 10} {
+		b.Run(fmt.Sprintf("%dKiB", n>>10), func(b *testing.B) {
+			b.SetBytes(n)
+			b.ReportAllocs()
+			at := int64(0)
+			for b.Loop() {
+				if _, err := c.GetRange(b.Context(), sstKey(0), at, n); err != nil {
+					b.Fatal(err)
+				}
+				at = (at + n + 100) % (size - n)
+			}
+		})
 	}
 }
