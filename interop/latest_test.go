@@ -215,6 +215,32 @@ func TestUnfinishedCompactions(t *testing.T) {
 		w.close(t)
 		check(t, ours{readOurs(t, left)}, m)
 	})
+	t.Run("submitted by Stele", func(t *testing.T) {
+		cell(t, row, theirTurn, "asked for")
+		dir := newDir(t)
+		w := newSteleWriter(t, dir, forms[1])
+		m := flushed(t, w, rounds[:2])
+		w.compact(t)
+		put(t, w, m, rounds[2]) // one SST of L0: SlateDB's compactor would leave it
+		w.flushMemtable(t)
+		w.close(t)
+		b, path := open(t, dir)
+		id, err := slate.SubmitCompaction(t.Context(), path, b, slate.SubmitOptions{})
+		must(t, err)
+		s := newSlateDBWriter(t, n, dir, forms[2])
+		s.compact(t)
+		check(t, s, m)
+		s.close(t)
+		info, err := slate.ReadCompaction(t.Context(), path, b, id)
+		must(t, err)
+		if info.State != "completed" || len(info.L0) != 1 || len(info.Runs) != 1 {
+			t.Errorf("submitted: %+v", info)
+		}
+		if now := manifest(t, dir); len(now.Runs) != 1 {
+			t.Errorf("submitted everything: %s", shape(now))
+		}
+		check(t, ours{readOurs(t, dir)}, m)
+	})
 	t.Run("SlateDB's", func(t *testing.T) {
 		onlyLatest(t) // nobody can ask 0.12.1 for a compaction
 		cell(t, row, ourTurn, "asked for")

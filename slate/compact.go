@@ -81,11 +81,13 @@ type compactor struct {
 	epoch   uint64 // ours, 0 before the first compaction
 	deposed bool
 	file    compactionsVersion
-	known   map[format.ULID]bool // compactions that are ours to finish
+	known   map[format.ULID]bool // what we have taken note of: true: is ours to finish, false: goes from the file
+	arrived []unstarted          // submitted by others, run has not seen them yet
 	totals  CompactionWork
+	arrival chan struct{} // something has arrived
 
 	// The rest belongs to the goroutine of run.
-	left     []format.Compaction // of compactors before, not started yet
+	left     []unstarted // of compactors before, or submitted
 	jobs     []*compactJob
 	results  chan jobResult
 	requests []chan error // of full compactions that have not begun
@@ -100,7 +102,8 @@ type compactJob struct {
 	plan     compact.Plan
 	spec     compact.Spec
 	entry    format.Compaction // as recorded before it was started
-	resumed  bool
+	resumed  bool              // a compactor before us may have written a part of it
+	asked    bool              // by SubmitCompaction
 	full     bool
 	cancel   context.CancelFunc
 }
@@ -135,6 +138,7 @@ func newCompactor(root layout.Root, b bucket.Bucket, opts *Options, ids *idSourc
 		lower:       make(chan struct{}, max(1, opts.Compaction.Workers-1)),
 		recording:   make(chan struct{}, 1),
 		known:       map[format.ULID]bool{},
+		arrival:     make(chan struct{}, 1),
 		results:     make(chan jobResult),
 	}
 	return c
@@ -187,11 +191,16 @@ func (c *compactor) run(ctx context.Context, orders func() compactOrders) error 
 		case <-c.resting:
 			c.awake()
 		case <-o.poll:
-			if err := c.host.reload(ctx); err != nil && ctx.Err() == nil {
+			err := c.host.reload(ctx)
+			if err == nil {
+				err = c.look(ctx)
+			}
+			if err != nil && ctx.Err() == nil {
 				if err := c.failed(ctx, o, err); err != nil {
 					return err
 				}
 			}
+		case <-c.arrival:
 		case <-o.changed:
 		case <-o.wake:
 		case <-ctx.Done():
@@ -207,6 +216,7 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 	if c.overtaken() && !c.isDeposed() {
 		return errDeposed
 	}
+	c.admit()
 	if o.closing {
 		return c.beginClosing(ctx, o)
 	}
@@ -232,8 +242,8 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 	}
 	if waits { // for jobs that may be long: L0 must not fill up meanwhile
 		plans = slices.DeleteFunc(plans, func(p compact.Plan) bool { return p.L0 == 0 })
-	} else {
-		c.resume(ctx)
+	} else if err := c.resume(ctx); err != nil {
+		return err
 	}
 	return c.startAll(ctx, plans)
 }
@@ -272,8 +282,7 @@ func (c *compactor) beginClosing(ctx context.Context, o compactOrders) error {
 	}
 	tree = c.tree()
 	if slices.ContainsFunc(tree.Active, func(p compact.Plan) bool { return p.L0 > 0 }) {
-		c.resume(ctx)
-		return nil
+		return c.resume(ctx)
 	}
 	return c.startAll(ctx, []compact.Plan{{L0: min(len(tree.L0), closingSources), Destination: tree.NextRun()}})
 }
@@ -295,12 +304,12 @@ func (c *compactor) beginFull(ctx context.Context) (bool, error) {
 		c.endFull(nil)
 		return false, nil
 	}
-	var entry format.Compaction
+	var entry unstarted
 	for _, e := range c.left {
-		if plan, ok := c.resumable(m, tree, &e); ok && samePlan(plan, p) {
+		if plan, ok := c.resumable(m, tree, &e.Compaction); ok && samePlan(plan, p) {
 			entry = e
 		}
-		c.setKnown(e.ID, false)
+		c.drop(e.ID)
 	}
 	c.left = nil
 	c.full.running = true
@@ -349,14 +358,20 @@ func answer(requests []chan error, err error) {
 // tree is what the scheduler sees: what is left to resume counts as under way.
 func (c *compactor) tree() compact.Tree {
 	m := c.host.newest().Value
+	tree := c.busyTree(m)
+	for i := range c.left {
+		if p, ok := c.resumable(m, tree, &c.left[i].Compaction); ok {
+			tree.Active = append(tree.Active, p)
+		}
+	}
+	return tree
+}
+
+// busyTree is the tree of m with the jobs that are under way.
+func (c *compactor) busyTree(m *format.Manifest) compact.Tree {
 	tree := compact.Shape(m)
 	for _, j := range c.jobs {
 		tree.Active = append(tree.Active, j.plan)
-	}
-	for i := range c.left {
-		if p, ok := c.resumable(m, tree, &c.left[i]); ok {
-			tree.Active = append(tree.Active, p)
-		}
 	}
 	return tree
 }
@@ -376,28 +391,34 @@ func (c *compactor) room(p compact.Plan) bool {
 	return p.L0 > 0 || without < max(1, limit-1)
 }
 
-// resume starts what compactors before have left. What cannot be resumed any
-// more is forgotten, and so dropped from the compactions file with the next
-// entry.
-func (c *compactor) resume(ctx context.Context) {
-	m := c.host.newest().Value
-	var wait []format.Compaction
+// resume starts what compactors before have left and what was submitted, as far
+// as nothing under way is in its way, and refuses what can never be carried out
+// any more.
+func (c *compactor) resume(ctx context.Context) error {
+	var wait []unstarted
+	var fault error
 	for _, e := range c.left {
-		tree := compact.Shape(m)
-		for _, j := range c.jobs {
-			tree.Active = append(tree.Active, j.plan)
+		m := c.host.newest().Value
+		busy := c.busyTree(m)
+		p, err := recordedPlan(m, busy, &e.Compaction)
+		if err == nil {
+			err = p.Check(compact.Shape(m))
 		}
-		p, ok := c.resumable(m, tree, &e)
 		switch {
-		case !ok:
-			c.setKnown(e.ID, false)
-		case !c.room(p):
-			wait = append(wait, e)
-		default:
-			_ = c.start(ctx, m, p, e, false) // fails for a new id only
+		case fault != nil:
+		case err != nil:
+			if fault = c.refuse(ctx, m, e, p, err); fault == nil {
+				continue
+			}
+		case p.Check(busy) == nil && c.room(p):
+			if fault = c.start(ctx, m, p, e, false); fault == nil {
+				continue
+			}
 		}
+		wait = append(wait, e)
 	}
 	c.left = wait
+	return fault
 }
 
 // startAll starts the plans that there is room for.
@@ -411,7 +432,7 @@ func (c *compactor) startAll(ctx context.Context, plans []compact.Plan) error {
 		if !c.room(p) {
 			continue
 		}
-		if err := c.start(ctx, c.host.newest().Value, p, format.Compaction{}, false); err != nil {
+		if err := c.start(ctx, c.host.newest().Value, p, unstarted{}, false); err != nil {
 			return err
 		}
 		tree.Active = append(tree.Active, p)
@@ -419,11 +440,13 @@ func (c *compactor) startAll(ctx context.Context, plans []compact.Plan) error {
 	return nil
 }
 
-// start begins a job, or takes up the one that entry describes.
-func (c *compactor) start(ctx context.Context, m *format.Manifest, p compact.Plan, entry format.Compaction, full bool) error {
-	j := &compactJob{manifest: m, plan: p, spec: p.Spec(m), full: full}
+// start begins a job, or takes up the one that was recorded.
+func (c *compactor) start(ctx context.Context, m *format.Manifest, p compact.Plan, recorded unstarted, full bool) error {
+	entry := recorded.Compaction
 	var none format.ULID
-	if j.resumed = entry.ID != none; j.resumed {
+	there := entry.ID != none
+	j := &compactJob{manifest: m, plan: p, spec: p.Spec(m), full: full, resumed: there && recorded.begun, asked: there && !recorded.begun}
+	if there {
 		c.ids.after(entry.ID) // garbage collection takes what is older for no part of it
 	} else {
 		id, err := c.ids.ulid()
@@ -434,7 +457,7 @@ func (c *compactor) start(ctx context.Context, m *format.Manifest, p compact.Pla
 	}
 	entry.Status, entry.L0, entry.Runs, entry.Destination = format.CompactionRunning, j.spec.L0, j.spec.Runs, j.spec.Destination
 	j.entry = entry
-	c.setKnown(entry.ID, true)
+	c.keep(entry.ID)
 	c.jobs = append(c.jobs, j)
 	jobCtx, cancel := context.WithCancel(ctx)
 	j.cancel = cancel
@@ -449,7 +472,12 @@ func (c *compactor) start(ctx context.Context, m *format.Manifest, p compact.Pla
 // ended takes note of a job's end.
 func (c *compactor) ended(ctx context.Context, o compactOrders, r jobResult) error {
 	c.jobs = slices.DeleteFunc(c.jobs, func(j *compactJob) bool { return j == r.job })
-	c.setKnown(r.job.entry.ID, false)
+	if r.err != nil && !errors.Is(r.err, context.Canceled) { // one that was stopped is the next compactor's
+		if c.drop(r.job.entry.ID) && r.job.asked { // its end could not be recorded: once more
+			c.keep(r.job.entry.ID)
+			c.left = append(c.left, unstarted{Compaction: r.job.entry, begun: true})
+		}
+	}
 	if r.job.full && c.full != nil {
 		c.full.running = false
 		switch {
@@ -574,7 +602,7 @@ func (c *compactor) recordEnd(ctx context.Context, j *compactJob, out []format.S
 		if err != nil {
 			return err
 		}
-		c.setKnown(j.entry.ID, false)
+		c.drop(j.entry.ID)
 		end.ID = id
 	}
 	return c.record(ctx, end)
@@ -699,7 +727,7 @@ func acquire(ctx context.Context, slots chan struct{}) (release func(), err erro
 
 // produce makes the SSTs of the new run: moved if they can be, else merged.
 func (c *compactor) produce(ctx context.Context, job *compact.Job, j *compactJob) (out []format.SST, moved bool, err error) {
-	if !j.full && !j.resumed {
+	if !j.full && !j.resumed && !j.asked {
 		if out, moved, err = job.Move(ctx, j.manifest, j.spec); moved || err != nil {
 			return out, moved, err
 		}

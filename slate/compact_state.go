@@ -3,6 +3,7 @@ package slate
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/stele-db/stele/slate/bucket"
@@ -26,6 +27,15 @@ import (
 // recorded any more: outputs that are in no manifest are garbage. Parts that
 // SlateDB from 0.14 on records by subcompaction are not taken up, they are
 // written anew.
+//
+// Others may add submitted compactions to the file while a compactor is at work
+// (SubmitCompaction). It takes note of them whenever it reads or writes the file.
+
+// unstarted is a recorded compaction that nobody works on.
+type unstarted struct {
+	format.Compaction
+	begun bool // a compactor before us may have written a part of it
+}
 
 func (c *compactor) hasClaimed() bool {
 	c.mu.Lock()
@@ -45,14 +55,23 @@ func (c *compactor) epochBelow(epoch uint64) bool {
 	return c.epoch < epoch
 }
 
-func (c *compactor) setKnown(id format.ULID, known bool) {
+// keep makes a compaction ours to finish.
+func (c *compactor) keep(id format.ULID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known {
-		c.known[id] = true
-	} else {
-		delete(c.known, id)
+	c.known[id] = true
+}
+
+// drop leaves a compaction out of the file from its next version on. It reports
+// whether it was ours, and not recorded as ended.
+func (c *compactor) drop(id format.ULID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ours := c.known[id]
+	if ours {
+		c.known[id] = false
 	}
+	return ours
 }
 
 // forget gives up the epoch, so that the next claim takes a new one.
@@ -60,7 +79,7 @@ func (c *compactor) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch, c.deposed, c.known = 0, false, map[format.ULID]bool{}
-	c.left = nil
+	c.left, c.arrived = nil, nil
 }
 
 // overtaken reports whether the manifest names a compactor that came after us.
@@ -129,9 +148,10 @@ func (c *compactor) claim(ctx context.Context, force bool, keep func(compact.Pla
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.epoch, c.file, c.left = epoch, v, left
+	c.epoch, c.file, c.left = epoch, v, nil
 	for _, e := range left {
 		c.known[e.ID] = true
+		c.left = append(c.left, unstarted{Compaction: e, begun: true})
 	}
 	return nil
 }
@@ -141,7 +161,7 @@ func (c *compactor) claim(ctx context.Context, force bool, keep func(compact.Pla
 // manifest or is garbage, and garbage collection goes by the id.
 func (c *compactor) inherit(m *format.Manifest, recent []format.Compaction, keep func(compact.Plan) bool, fresh format.ULID) (all, left []format.Compaction) {
 	tree := compact.Shape(m)
-	var failed format.Compaction
+	var over format.Compaction
 	for _, e := range recent {
 		if !e.Status.Finished() {
 			plan, ok := c.resumable(m, tree, &e)
@@ -153,31 +173,43 @@ func (c *compactor) inherit(m *format.Manifest, recent []format.Compaction, keep
 				tree.Active = append(tree.Active, plan)
 				left = append(left, e)
 			} else {
-				failed = format.Compaction{ID: fresh, Status: format.CompactionFailed, L0: e.L0, Runs: e.Runs, Destination: e.Destination}
+				over = format.Compaction{ID: fresh, Status: outcome(m, &e), L0: e.L0, Runs: e.Runs, Destination: e.Destination}
 				continue
 			}
 		}
 		all = append(all, e)
 	}
-	if failed.ID == fresh {
-		all = append(all, failed)
+	if over.ID == fresh {
+		all = append(all, over)
 	}
 	return pruned(all), left
 }
 
 // resumable returns the plan of a recorded compaction if it may still be carried
-// out. A file of version 1 does not tell the destination of a compaction of L0
-// alone: nothing of the output depends on it.
+// out.
 func (c *compactor) resumable(m *format.Manifest, tree compact.Tree, e *format.Compaction) (compact.Plan, bool) {
+	p, err := recordedPlan(m, tree, e)
+	return p, err == nil && p.Check(tree) == nil
+}
+
+var errSourcesGone = errors.New("its sources are gone: they have been compacted meanwhile")
+
+// recordedPlan returns a recorded compaction as a plan for m. A file of version 1
+// does not tell the destination of a compaction of L0 alone: nothing of the
+// output depends on it.
+func recordedPlan(m *format.Manifest, tree compact.Tree, e *format.Compaction) (compact.Plan, error) {
 	if e.Drain || len(e.Segment) > 0 {
-		return compact.Plan{}, false
+		return compact.Plan{}, errSegments
 	}
 	s := compact.Spec{L0: e.L0, Runs: e.Runs, Destination: e.Destination}
 	if len(s.Runs) == 0 {
 		s.Destination = tree.NextRun()
 	}
 	p, ok := s.Plan(m)
-	return p, ok && p.Check(tree) == nil
+	if !ok {
+		return p, errSourcesGone
+	}
+	return p, nil
 }
 
 // pruned leaves of the compactions that have ended the last one, whose id tells
@@ -199,8 +231,8 @@ func pruned(all []format.Compaction) []format.Compaction {
 	return kept
 }
 
-// record writes the state of one compaction to the compactions file. To do it
-// twice does no harm.
+// record writes the state of one compaction to the compactions file, and takes
+// note of what others have submitted there. To do it twice does no harm.
 func (c *compactor) record(ctx context.Context, entry format.Compaction) error {
 	if _, err := acquire(ctx, c.recording); err != nil {
 		return err
@@ -216,7 +248,8 @@ func (c *compactor) record(ctx context.Context, entry format.Compaction) error {
 		all := []format.Compaction{entry}
 		c.mu.Lock()
 		for _, e := range f.Recent {
-			if e.ID != entry.ID && (c.known[e.ID] || e.Status.Finished()) {
+			ours, noted := c.known[e.ID]
+			if e.ID != entry.ID && (ours || !noted || e.Status.Finished()) {
 				all = append(all, e)
 			}
 		}
@@ -226,11 +259,101 @@ func (c *compactor) record(ctx context.Context, entry format.Compaction) error {
 	if err != nil {
 		return err
 	}
+	if entry.Status.Finished() {
+		c.mu.Lock()
+		delete(c.known, entry.ID)
+		c.mu.Unlock()
+	}
+	c.notice(v)
+	return nil
+}
+
+// look reads the compactions file if there is a new version of it.
+func (c *compactor) look(ctx context.Context) error {
+	if _, err := acquire(ctx, c.recording); err != nil { // what ends meanwhile would look new
+		return err
+	}
+	defer func() { <-c.recording }()
+	c.mu.Lock()
+	base, epoch := c.file, c.epoch
+	c.mu.Unlock()
+	newer, err := c.compactions.List(ctx, base.ID)
+	if err != nil || len(newer) == 0 {
+		return err
+	}
+	v, err := c.compactions.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	if v.Value.CompactorEpoch > epoch {
+		return errDeposed
+	}
+	c.notice(v)
+	return nil
+}
+
+// notice makes v the version that we know, and what is new in it ours.
+func (c *compactor) notice(v compactionsVersion) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.file = v
-	if entry.Status.Finished() {
-		delete(c.known, entry.ID)
+	there := map[format.ULID]bool{}
+	for _, e := range v.Value.Recent {
+		there[e.ID] = true
+		if _, noted := c.known[e.ID]; !noted && !e.Status.Finished() {
+			c.known[e.ID] = true
+			c.arrived = append(c.arrived, unstarted{Compaction: e})
+			wake(c.arrival)
+		}
+	}
+	for id, ours := range c.known {
+		if !ours && !there[id] {
+			delete(c.known, id)
+		}
+	}
+}
+
+// admit puts what has been submitted behind what is left to do.
+func (c *compactor) admit() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = append(c.left, c.arrived...)
+	c.arrived = nil
+}
+
+// refuse records the end of a compaction that may not be carried out any more.
+func (c *compactor) refuse(ctx context.Context, m *format.Manifest, e unstarted, p compact.Plan, why error) error {
+	end := format.Compaction{ID: e.ID, Status: outcome(m, &e.Compaction), L0: e.L0, Runs: e.Runs, Destination: e.Destination}
+	if e.begun { // as for one that is resumed: see recordEnd
+		id, err := c.ids.ulid()
+		if err != nil {
+			return err
+		}
+		end.ID = id
+		c.drop(e.ID)
+	}
+	if err := c.record(ctx, end); err != nil {
+		c.keep(e.ID)
+		return err
+	}
+	if end.Status == format.CompactionFailed {
+		c.opts.Logger.Warn("compaction refused", slog.String("id", e.ID.String()), slog.Any("error", why))
+		c.tell(&compactJob{plan: p, entry: e.Compaction}, CompactionEvent{State: compactionFailed, Error: why.Error()})
 	}
 	return nil
+}
+
+// outcome is how a recorded compaction has ended that may not be carried out any
+// more, or is recorded no more, while m is the latest manifest. It was committed
+// if it had been begun and nothing is left of its sources: what was made of them
+// is younger than itself.
+func outcome(m *format.Manifest, e *format.Compaction) format.CompactionStatus {
+	l0 := slices.ContainsFunc(m.L0, func(t format.SST) bool { return slices.Contains(e.L0, t.ViewID) })
+	runs := slices.ContainsFunc(m.Runs, func(r format.SortedRun) bool {
+		return slices.Contains(e.Runs, r.ID) && slices.ContainsFunc(r.SSTs, func(t format.SST) bool { return t.ID.Compare(e.ID) < 0 })
+	})
+	if l0 || runs || e.Status != format.CompactionRunning && e.Status != format.CompactionCompacted {
+		return format.CompactionFailed
+	}
+	return format.CompactionCompleted
 }

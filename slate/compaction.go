@@ -32,8 +32,9 @@ type CompactionOptions struct {
 	BytesPerSecond int64
 	// Filter is shown every row that a compaction keeps. Default: none.
 	Filter CompactionFilter
-	// PollInterval is how often RunCompactor looks for a new manifest, which
-	// costs two requests. Default 5 s. A writer's own compactor never asks.
+	// PollInterval is how often RunCompactor looks for a new manifest and for
+	// compactions that were submitted, which costs three requests. Default 5 s. A
+	// writer's own compactor never asks.
 	PollInterval time.Duration
 	// Each, if not nil, is told of every compaction as it begins and ends, by one
 	// goroutine at a time. It must not block.
@@ -167,6 +168,6 @@ const (
 	compactionResumed   = "resumed"   // where another compactor left it
 	compactionCompleted = "completed" // the run is in the manifest
 	compactionMoved     = "moved"     // likewise, without a row being rewritten
-	compactionFailed    = "failed"    // it will be proposed again
+	compactionFailed    = "failed"    // it may be proposed again; one that was submitted is not
 	compactionStopped   = "stopped"   // left for the next compactor to take up
 )

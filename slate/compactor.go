@@ -25,7 +25,8 @@ import (
 // is to stay.
 //
 // A compaction that is cut short, by ctx or by a crash, is taken up by the next
-// compactor where its recorded output ends.
+// compactor where its recorded output ends. What others submit
+// (SubmitCompaction) is found at each poll.
 //
 // It returns ErrFenced if another compactor has taken over, ErrNoDatabase if
 // there is none, ErrUnsupported for one with segments or a bucket without

@@ -34,7 +34,8 @@
 // Up to four compactions run at a time, each over several ranges of keys;
 // CompactionOptions bound memory and bandwidth. What a compaction has done is
 // recorded: after a crash the next compactor goes on from there. RunCompactor
-// compacts in a process of its own. What is no longer needed is deleted once it
+// compacts in a process of its own. SubmitCompaction asks the compactor for more.
+// What is no longer needed is deleted once it
 // is old enough (Options.GCMinAge), by the writer or by CollectGarbage in any
 // process.
 //

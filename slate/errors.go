@@ -21,6 +21,9 @@ var (
 	// commit, and nothing was written; run the whole transaction again, as
 	// DB.Update does. The error is a *ConflictError.
 	ErrConflict = errors.New("conflict")
+	// ErrBusy: another compaction that has not ended uses the same sources; submit
+	// again once it has.
+	ErrBusy = errors.New("busy")
 	// ErrNoDatabase: no manifest lies at the path.
 	ErrNoDatabase = errors.New("no database")
 	// ErrNoOperator: a row holds merge operands, or would, and there is no merge

@@ -43,6 +43,44 @@ func ExampleRunCompactor() {
 	// <nil>
 }
 
+func ExampleSubmitCompaction() {
+	ctx := context.Background()
+	b := bucket.NewInMemBucket()
+	db, err := slate.Open(ctx, "mydb", b, slate.Options{CompactL0: -1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for i := range 3 {
+		_ = db.Put(ctx, []byte("key"), []byte{byte(i)})
+		_ = db.FlushMemtable(ctx)
+	}
+
+	// Anybody may ask for a compaction, here of everything.
+	id, err := slate.SubmitCompaction(ctx, "mydb", b, slate.SubmitOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, _ := slate.ReadCompaction(ctx, "mydb", b, id)
+	fmt.Printf("%s: %d of L0\n", c.State, len(c.L0))
+
+	// The compactor, which is a process of its own, carries it out.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	_ = slate.RunCompactor(ctx, "mydb", b, slate.Options{Compaction: slate.CompactionOptions{
+		Each: func(e slate.CompactionEvent) {
+			if e.State == "completed" {
+				stop()
+			}
+		},
+	}})
+	c, _ = slate.ReadCompaction(context.Background(), "mydb", b, id)
+	fmt.Println(c.State)
+	// Output:
+	// submitted: 3 of L0
+	// completed
+}
+
 func ExampleCompactionOptions() {
 	db, err := slate.Open(context.Background(), "mydb", bucket.NewInMemBucket(), slate.Options{
 		Compaction: slate.CompactionOptions{
