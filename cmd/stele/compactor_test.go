@@ -189,3 +189,59 @@ func (c *compactorProcess) next(t *testing.T) bool {
 	}
 	return true
 }
+
+// TestSubmitToACompactor has "stele slate compact --submit --wait" hand a full
+// compaction to a compactor at work beside a writer, which goes on.
+func TestSubmitToACompactor(t *testing.T) {
+	url := "file://" + filepath.Join(t.TempDir(), "db")
+	b, path, err := bucket.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	db, err := slate.Open(t.Context(), path, b, slate.Options{CompactL0: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(value string) {
+		t.Helper()
+		if err := db.Put(t.Context(), []byte("key"), []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.FlushMemtable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	c := startCompactor(t, url)
+	submit := exec.Command(lookPath(t, "stele"), "slate", "compact", "--submit", "--wait", "--json", "--db", url)
+	out, err := submit.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info slate.CompactionInfo
+	for line := range bytes.Lines(out) {
+		if err := json.Unmarshal(line, &info); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+	}
+	if info.State != "completed" || len(info.L0) != 1 || len(info.Runs) != 0 {
+		t.Errorf("%s", out)
+	}
+	write("second")
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for c.next(t) {
+	}
+	if err := c.cmd.Wait(); err != nil || c.stderr.Len() > 0 || c.summary.Compactions != 1 {
+		t.Errorf("compactor: %v: %s, %+v", err, c.stderr.Bytes(), c.summary)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	m, err := slate.ReadManifest(t.Context(), path, b, 0)
+	if err != nil || len(m.Runs) != 1 || len(m.L0) != 1 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}

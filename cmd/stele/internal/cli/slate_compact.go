@@ -14,17 +14,22 @@ type slateCompactCmd struct {
 	walFlag
 	compactionFlags
 	Rewrite bool `help:"Rewrite what is one run already, too: with another codec or operator."`
-	JSON    bool `name:"json" help:"Print one line of JSON."`
+	Submit  bool `help:"Ask the compactor that is at work for it, instead of taking over; print the id of the compaction. It rewrites what is one run already, and how to write is the compactor's own matter: the other flags say nothing then."`
+	Wait    bool `help:"With --submit: wait until the compaction has ended, however long that takes."`
+	JSON    bool `name:"json" help:"Print one line of JSON; with --submit --wait a second one at the end."`
 }
 
 // Help is shown by --help.
 func (*slateCompactCmd) Help() string {
 	return `Moves the log to L0 and merges all L0 SSTs and sorted runs into one run, without what nobody can see any more. The command is the database's writer while it runs: a writer that is open elsewhere is fenced, its next write fails. What the database no longer needs stays in the bucket until "stele slate gc" deletes it. Rows go that had expired when the last row was written; operands of merges are folded onto their values by the operator that is named, and kept without one.
 
+With --submit the command writes nothing but a request, which fences nobody: "stele slate compactor" or SlateDB's compactor carries it out the next time it looks, a writer's own when it next compacts or is opened. What is in the log stays there.
+
 Examples:
   stele slate compact --db file://./data
   stele slate compact --db file://./data --reader-grace 0s
-  stele slate compact --db file://./data --rewrite --merge-operator concat --compression zstd`
+  stele slate compact --db file://./data --rewrite --merge-operator concat --compression zstd
+  stele slate compact --db s3://bucket/app --submit --wait`
 }
 
 // compacted is what a compaction has changed.
@@ -47,6 +52,12 @@ func (c *slateCompactCmd) Run(e *env) error {
 	opts, err := c.options()
 	if err != nil {
 		return err
+	}
+	if c.Submit {
+		return c.submit(e)
+	}
+	if c.Wait {
+		return usagef("--wait is for --submit: without that the command always waits")
 	}
 	if c.Rewrite { // a filter has to see every row
 		opts.Compaction.Filter = func(slate.FilterRow) (slate.FilterDecision, []byte) { return slate.FilterKeep, nil }

@@ -16,7 +16,7 @@ type slateCompactorCmd struct {
 	dbFlag
 	compactionFlags
 	L0             int           `name:"l0" default:"4" placeholder:"N" help:"How many SSTs in L0 start a compaction; 4 if it is not given."`
-	Poll           time.Duration `default:"5s" placeholder:"TIME" help:"How often to look for new SSTs, which costs two requests; 5s if it is not given."`
+	Poll           time.Duration `default:"5s" placeholder:"TIME" help:"How often to look for new SSTs and for compactions that were submitted, which costs three requests; 5s if it is not given."`
 	Jobs           int           `default:"4" placeholder:"N" help:"How many compactions may run at once; 4 if it is not given."`
 	Workers        int           `placeholder:"N" help:"How many ranges of keys are worked on at once; as many as there are processors, 2 to 4, if it is not given."`
 	BytesPerSecond int           `placeholder:"N" help:"Read and write no more than so many bytes a second; as fast as possible if it is not given."`
