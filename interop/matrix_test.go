@@ -38,6 +38,7 @@ var rows = []string{
 	"a compaction writes the same rows",
 	"the log, row by row",
 	"the log in another bucket",
+	"Stele writes without a log",
 	"prefix filters",
 	"composite filters",
 	"segments",

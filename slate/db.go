@@ -29,7 +29,8 @@ type (
 
 // DB is a database opened for writing. Its methods may be called concurrently.
 //
-// One goroutine puts WAL objects, one flushes memtables to L0, one compacts.
+// One goroutine puts WAL objects, or without a log asks for flushes in their
+// place; one flushes memtables to L0, one compacts.
 // Each publishes by a conditional write; readers load an immutable view and
 // take no lock.
 type DB struct {
@@ -51,6 +52,8 @@ type DB struct {
 	ids    idSource
 
 	flushWake   chan struct{} // a memtable was frozen, or the database closes
+	flushEnd    chan struct{} // closed when no memtable will be flushed any more
+	flushErr    error         // set before that: what became of those that were left
 	compactWake chan struct{} // L0 grew, somebody asks, or the database closes
 	gcWake      chan struct{} // something was published
 	gcStop      func()        // ends garbage collection
@@ -143,6 +146,7 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 		recent:      conflict.New(opts.MaxTxHistoryBytes),
 		ids:         idSource{clock: opts.Clock, random: opts.Random},
 		flushWake:   make(chan struct{}, 1),
+		flushEnd:    make(chan struct{}),
 		compactWake: make(chan struct{}, 1),
 		gcWake:      make(chan struct{}, 1),
 		gcStop:      func() {},
@@ -180,15 +184,11 @@ func (db *DB) open(ctx context.Context) error {
 		return err
 	}
 	db.committed.Store(db.writer.seq)
+	db.log = wal.Start(db.logEnv(), fence, db.writer.seq, v.ConfirmedAt)
 	db.rebuildLocked(nil)
-	db.log = wal.Start(wal.Env{
-		Place: db.logAt, Clock: db.opts.Clock, Random: db.opts.Random,
-		MinInterval: db.opts.MinFlushInterval, MaxDelay: db.opts.MaxFlushDelay,
-		MaxBytes: min(db.opts.L0Bytes, db.opts.MaxUnflushedBytes/2), SST: db.opts.sst(),
-		Confirm: db.confirm,
-		Flushed: func(uint64) { db.walPuts.Add(1) },
-		Failed:  db.fail,
-	}, fence, db.writer.seq, v.ConfirmedAt)
+	if db.opts.DisableWAL {
+		db.freezeLocked() // what was replayed: without a log, no memtable is durable in part
+	}
 	db.compactor.seen = v.Value.CompactorEpoch
 	db.tasks.Go(db.flushLoop)
 	db.tasks.Go(db.compactLoop)
@@ -202,6 +202,21 @@ func (db *DB) open(ctx context.Context) error {
 	wake(db.compactWake)
 	wake(db.gcWake)
 	return nil
+}
+
+func (db *DB) logEnv() wal.Env {
+	env := wal.Env{
+		Place: db.logAt, Clock: db.opts.Clock, Random: db.opts.Random,
+		MinInterval: db.opts.MinFlushInterval, MaxDelay: db.opts.MaxFlushDelay,
+		MaxBytes: min(db.opts.L0Bytes, db.opts.MaxUnflushedBytes/2), SST: db.opts.sst(),
+		Confirm: db.confirm,
+		Flushed: func(uint64) { db.walPuts.Add(1) },
+		Failed:  db.fail,
+	}
+	if db.opts.DisableWAL {
+		env.Flush, env.MaxBytes = db.flushTo, math.MaxInt64 // a full memtable is frozen anyway
+	}
+	return env
 }
 
 // claim creates the database if need be and raises the writer epoch.
@@ -370,6 +385,9 @@ func (db *DB) rebuildLocked(t *tree) {
 	for i := len(db.state.frozen) - 1; i >= 0; i-- {
 		v.mems = append(v.mems, db.state.frozen[i].table)
 	}
+	if t.manifest.WriterEpoch == db.epoch { // else L0 has another writer's rows
+		db.log.Reached(t.manifest.LastL0Seq)
+	}
 	db.pic.Store(v)
 	db.broadcastLocked()
 }
@@ -500,7 +518,7 @@ type CloseMode uint8
 // The ways to close a database.
 const (
 	CloseFlushed CloseMode = iota // they are moved to L0, as by Close
-	CloseDurable                  // they are made durable in the log; the next to open replays them
+	CloseDurable                  // they are made durable in the log; the next to open replays them. Without a log: in L0
 	CloseAtOnce                   // what is not durable yet is lost, as in a crash; who waits for it gets ErrClosed
 )
 
@@ -527,7 +545,7 @@ func (db *DB) CloseWith(mode CloseMode) error {
 		return ErrClosed
 	}
 	db.state.closing = true
-	if mode == CloseFlushed {
+	if mode == CloseFlushed || mode == CloseDurable && db.opts.DisableWAL {
 		db.freezeLocked()
 	}
 	db.broadcastLocked()

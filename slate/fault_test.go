@@ -277,7 +277,7 @@ func TestLostRepliesLoseNothing(t *testing.T) {
 					return err
 				},
 			})
-			db := open(t, b, slate.Options{L0Bytes: 300})
+			db := open(t, b, slate.Options{L0Bytes: 300, DisableWAL: seed%2 == 1})
 			m := model{}
 			for i := range 60 {
 				k := fmt.Sprint(i * 7 % 20)

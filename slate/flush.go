@@ -1,11 +1,15 @@
 package slate
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/stele-db/stele/slate/internal/compact"
 	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/manifest"
 	"github.com/stele-db/stele/slate/internal/merge"
 	"github.com/stele-db/stele/slate/internal/sst"
 )
@@ -13,24 +17,35 @@ import (
 // flushLoop moves frozen memtables to L0, oldest first, until the database
 // closes and none is left.
 func (db *DB) flushLoop() {
+	err := db.flushAll()
+	if err != nil {
+		db.fail(err)
+	}
+	if errors.Is(err, context.Canceled) {
+		err = db.failure() // nothing had been published
+	}
+	db.flushErr = err
+	close(db.flushEnd)
+}
+
+func (db *DB) flushAll() error {
 	for {
 		db.mu.Lock()
 		var next *frozen
 		if len(db.state.frozen) > 0 {
 			next = db.state.frozen[0]
 		}
-		dead, closing := db.state.err != nil || db.ctx.Err() != nil, db.state.closing
+		err, closing := cmp.Or(db.state.err, db.ctx.Err()), db.state.closing
 		db.mu.Unlock()
 		switch {
-		case dead:
-			return
+		case err != nil:
+			return err
 		case next != nil:
 			if err := db.flushTable(db.ctx, next); err != nil {
-				db.fail(err)
-				return
+				return err
 			}
 		case closing:
-			return
+			return nil
 		default:
 			select {
 			case <-db.flushWake:
@@ -40,11 +55,46 @@ func (db *DB) flushLoop() {
 	}
 }
 
+// flushTo is what a flush of the log is where there is none: the memtables with
+// rows up to seq go to L0. If that fails it waits for the last word: a manifest
+// may be on its way.
+func (db *DB) flushTo(seq uint64) error {
+	db.writeMu.Lock()
+	db.mu.Lock()
+	frozen := db.log.Durable()
+	if n := len(db.state.frozen); n > 0 {
+		frozen = db.state.frozen[n-1].lastSeq
+	}
+	if frozen < seq {
+		db.freezeLocked()
+	}
+	db.mu.Unlock()
+	db.writeMu.Unlock()
+	for ended := false; ; {
+		db.mu.Lock()
+		changed := db.state.changed
+		db.mu.Unlock()
+		switch {
+		case db.log.Durable() >= seq:
+			return nil
+		case ended:
+			return cmp.Or(db.flushErr, ErrClosed)
+		}
+		select {
+		case <-changed:
+		case <-db.flushEnd:
+			ended = true
+		}
+	}
+}
+
 // flushTable writes one memtable as an L0 SST and publishes it, once its rows
-// are durable in the log and L0 has room.
+// are durable in the log, if there is one, and L0 has room.
 func (db *DB) flushTable(ctx context.Context, f *frozen) error {
-	if err := db.log.Wait(ctx, f.buffer); err != nil {
-		return err
+	if !db.opts.DisableWAL {
+		if err := db.log.Wait(ctx, f.buffer); err != nil {
+			return err
+		}
 	}
 	if err := db.waitForL0(ctx); err != nil {
 		return err
@@ -54,7 +104,7 @@ func (db *DB) flushTable(ctx context.Context, f *frozen) error {
 	if err != nil {
 		return err
 	}
-	return db.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
+	return db.publishFlush(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
 		if m.LastL0Seq >= f.lastSeq {
 			return m, nil // published already, see manifest.Store.Create
 		}
@@ -71,6 +121,23 @@ func (db *DB) flushTable(ctx context.Context, f *frozen) error {
 		db.state.frozen = db.state.frozen[1:]
 		wake(db.compactWake)
 	})
+}
+
+// publishFlush publishes the manifest of a flush. Without a log rows become
+// durable by it: once it is on its way it runs on, whatever else ends the
+// database, since only its own answer tells whether they are.
+func (db *DB) publishFlush(ctx context.Context, edit manifestEdit, done func()) error {
+	if !db.opts.DisableWAL {
+		return db.publish(ctx, edit, done)
+	}
+	err := ctx.Err()
+	if err == nil {
+		err = db.publish(context.WithoutCancel(ctx), edit, done)
+	}
+	if errors.Is(err, manifest.ErrInDoubt) {
+		err = fmt.Errorf("%w: %w", err, ErrUnknownOutcome)
+	}
+	return err
 }
 
 // writeL0 writes the rows of a memtable that a reader at minSeq or later can

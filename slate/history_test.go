@@ -1074,6 +1074,13 @@ func (s takeOver) run(w *world) {
 	w.open()
 }
 
+// withLog lets the database be opened with a log or without one from then on.
+type withLog struct{ on bool }
+
+func (s withLog) String() string { return fmt.Sprintf("from the next open on, with a log: %v", s.on) }
+
+func (s withLog) run(w *world) { w.opts.DisableWAL = !s.on }
+
 // crash ends the process at once, or at a request to come.
 type crash struct {
 	flush  bool // beforehand, so that nothing is lost

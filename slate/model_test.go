@@ -84,6 +84,7 @@ func drawOptions(t *rapid.T) slate.Options {
 			Scheduler: rapid.SampledFrom([]slate.Scheduler{nil, slate.SizeTiered{MinSources: 2, MinL0: 1},
 				slate.SizeTiered{MinSources: 2, MaxSources: 3, IncludeThreshold: 1.5}}).Draw(t, "scheduler"),
 		},
+		DisableWAL:       rapid.SampledFrom([]bool{false, false, true}).Draw(t, "no log"),
 		HideExpired:      rapid.Bool().Draw(t, "hide expired"),
 		MinFlushInterval: rapid.SampledFrom([]time.Duration{-1, time.Second}).Draw(t, "interval"),
 	}
@@ -179,6 +180,8 @@ var settings = []struct {
 	{"a flush a second", func(o *slate.Options) { o.MinFlushInterval = time.Second }},
 	{"flushes delayed by a minute", func(o *slate.Options) { o.MaxFlushDelay = time.Minute }},
 	{"a memtable per log object", func(o *slate.Options) { o.MaxWALObjects = 1 }},
+	{"no log", func(o *slate.Options) { o.DisableWAL = true }},
+	{"no log, flushes wait at two L0s", func(o *slate.Options) { o.DisableWAL = true; o.CompactL0 = 2; o.MaxL0 = 2; o.L0Bytes = 200 }},
 	{"no grace for readers", func(o *slate.Options) { o.ReaderGrace = -1; o.CompactL0 = 2; o.L0Bytes = 200 }},
 	{"no collection unasked", func(o *slate.Options) { o.GCMinAge = -1; o.ReaderGrace = -1; o.L0Bytes = 200 }},
 	{"collection after 30 s", func(o *slate.Options) { o.GCMinAge = 30 * time.Second; o.ReaderGrace = -1; o.L0Bytes = 200 }},
@@ -325,7 +328,7 @@ func drawStep(t *rapid.T, lossy, outer bool) step {
 		kinds = append(kinds, "crash at", "crash at")
 	}
 	if lossy && outer {
-		kinds = append(kinds, "compactor")
+		kinds = append(kinds, "compactor", "log")
 	}
 	switch rapid.SampledFrom(kinds).Draw(t, "step") {
 	case "nothing":
@@ -365,6 +368,8 @@ func drawStep(t *rapid.T, lossy, outer bool) step {
 		return flushMemtable{}
 	case "compact":
 		return compact{}
+	case "log":
+		return withLog{rapid.Bool().Draw(t, "on")}
 	case "compactor":
 		return compactor{rapid.Bool().Draw(t, "on")}
 	case "collect":

@@ -33,13 +33,29 @@ type Clock = clock.Clock
 // Options are the settings and components of a writer. The zero value is the
 // default everywhere.
 type Options struct {
+	// DisableWAL makes this a writer without a write-ahead log, SlateDB's
+	// wal_enabled = false: a row becomes durable with its memtable, when a manifest
+	// names that as an SST of L0. It is a setting of the writer, not of the
+	// database: writers with a log and without may follow one another.
+	//
+	// It saves the log's requests and bytes, and is for loads: writes that do not
+	// wait (WriteOptions.Volatile), and a DB.Flush now and then. Each row is put
+	// once before compaction, not twice. A write that waits costs more than with a
+	// log: it flushes the memtable, which takes two puts, one after the other, and
+	// adds an SST to L0, however small. All who wait meanwhile share the next
+	// flush; but with few at a time L0 soon has CompactL0 SSTs and compaction more
+	// to do, and at MaxL0 durable writes wait for it. A Reader sees nothing before
+	// it is in L0. Default: with a log.
+	DisableWAL bool
 	// MaxFlushDelay is how long a row that nobody waits for stays in memory
-	// before its WAL put starts. Default 100 ms. More: more rows are lost in a
+	// before its WAL put starts, or without a log the flush of its memtable.
+	// Default 100 ms, and a minute without a log. More: more rows are lost in a
 	// crash. Less: more puts per second under writes that do not wait.
 	MaxFlushDelay time.Duration
-	// MinFlushInterval is the time between the starts of two WAL puts. Default 0
-	// on a folder and in memory, 50 ms on a remote bucket; negative means 0. More:
-	// durable writes wait longer under load. Less: more puts, which are billed.
+	// MinFlushInterval is the time between the starts of two WAL puts, or without
+	// a log of two flushes for those who wait. Default 0 on a folder and in memory,
+	// 50 ms on a remote bucket; negative means 0. More: durable writes wait longer
+	// under load. Less: more puts, which are billed.
 	MinFlushInterval time.Duration
 	// L0Bytes is the size at which a memtable is flushed to an L0 SST. Default
 	// 64 MiB. More: more memory and replay. Less: more SSTs and compaction.
@@ -157,6 +173,9 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 		if v < low {
 			faults = append(faults, fmt.Errorf("%s is %d, must be at least %d", name, v, low))
 		}
+	}
+	if o.DisableWAL {
+		set(&o.MaxFlushDelay, time.Minute)
 	}
 	set(&o.MaxFlushDelay, 100*time.Millisecond)
 	if o.MinFlushInterval == 0 && caps.Remote {

@@ -368,6 +368,9 @@ func (r *race) writer(name string) {
 	for life := range 4 {
 		me := fmt.Sprintf("%s, life %d", name, life)
 		opts.Random = r.random(me)
+		if opts.DisableWAL = r.draw(3, me, "no log") == 0; opts.DisableWAL {
+			r.count("lives without a log")
+		}
 		now := reign{name: me, from: time.Since(r.began)}
 		db, err := slate.Open(context.Background(), "db", net, opts)
 		r.note("%s: open: %v", me, err)

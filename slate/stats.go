@@ -35,7 +35,7 @@ type Stats struct {
 
 // StallStats tells of the writes that had to wait before they could take effect,
 // because too much was in memory that was not in L0 yet. What a durable write
-// waits for its log object is no stall.
+// waits for its log object, or without a log for its SST, is no stall.
 type StallStats struct {
 	Writes  int64         `json:"writes"`    // that waited
 	Time    time.Duration `json:"timeNs"`    // of all of them together

@@ -23,10 +23,14 @@ type WriteHandle struct {
 // AwaitDurable returns when the write, and all before it, is in the bucket. An
 // error other than the context's means that it may or may not survive.
 func (h WriteHandle) AwaitDurable(ctx context.Context) error {
-	if h.log == nil {
+	if h.log == nil || h.log.Durable() >= h.Seq {
 		return nil
 	}
-	return h.log.Wait(ctx, h.buffer)
+	err := h.log.Wait(ctx, h.buffer)
+	if err != nil && h.log.Durable() >= h.Seq {
+		return nil // what failed was another memtable, behind this one
+	}
+	return err
 }
 
 // Put sets key to value and returns when that is durable. Keys have 1 to 65,535

@@ -24,6 +24,9 @@ func Stale(at, now time.Time) bool {
 	return max(now.Sub(at), now.Round(0).Sub(at.Round(0))) > Fresh
 }
 
+// ErrInDoubt: a version was put, and it is not known whether in time to count.
+var ErrInDoubt = errors.New("a version was put, perhaps in time")
+
 // Codec turns one kind of versioned object into bytes and back, and knows its
 // names.
 type Codec[T any] struct {
@@ -129,8 +132,8 @@ func (s *Store[T]) List(ctx context.Context, after uint64) ([]uint64, error) {
 }
 
 // Create publishes value as version base.ID+1. It returns bucket.ErrExists if
-// another publisher was first, or so fast behind that it looks the same: an
-// edit that Update repeats must stand finding itself done.
+// another publisher was first, or so fast behind that it looks the same (then
+// ErrInDoubt too): an edit that Update repeats must stand finding itself done.
 func (s *Store[T]) Create(ctx context.Context, base Version[T], value *T) (Version[T], error) {
 	id := base.ID + 1
 	token, err := layout.Token(s.random)
@@ -145,10 +148,10 @@ func (s *Store[T]) Create(ctx context.Context, base Version[T], value *T) (Versi
 	if base.ID > 0 {
 		newer, err := s.List(ctx, id)
 		if err != nil {
-			return Version[T]{}, err
+			return Version[T]{}, fmt.Errorf("%w; %w", err, ErrInDoubt)
 		}
 		if len(newer) > 0 {
-			return Version[T]{}, fmt.Errorf("%s: version %d is there already: %w", key, newer[len(newer)-1], bucket.ErrExists)
+			return Version[T]{}, fmt.Errorf("%s: version %d is there already: %w; %w", key, newer[len(newer)-1], bucket.ErrExists, ErrInDoubt)
 		}
 	}
 	return Version[T]{ID: id, Value: value, ConfirmedAt: began}, nil
@@ -157,22 +160,33 @@ func (s *Store[T]) Create(ctx context.Context, base Version[T], value *T) (Versi
 // Update publishes edit(base) and, for as long as another publisher is first,
 // edit(latest) instead. edit gets the current value, which it must not change,
 // and the id that the next one will have. It returns the next value; the same
-// one back means that there is nothing to publish.
+// one back means that there is nothing to publish. An error after a version has
+// been put matches ErrInDoubt too, until an edit has seen what came of it.
 func (s *Store[T]) Update(ctx context.Context, base Version[T], edit func(current *T, id uint64) (*T, error)) (Version[T], error) {
+	inDoubt := false
+	fail := func(err error) (Version[T], error) {
+		if inDoubt && err != nil {
+			err = fmt.Errorf("%w; %w", err, ErrInDoubt)
+		}
+		return base, err
+	}
 	for {
 		next, err := edit(base.Value, base.ID+1)
 		if err != nil || next == base.Value {
-			return base, err
+			return fail(err)
 		}
 		v, err := s.Create(ctx, base, next)
-		if !errors.Is(err, bucket.ErrExists) {
-			if err != nil {
-				return base, err
-			}
+		if err == nil {
 			return v, nil
 		}
-		if base, err = s.Latest(ctx); err != nil {
+		if !errors.Is(err, bucket.ErrExists) {
 			return base, err
 		}
+		inDoubt = errors.Is(err, ErrInDoubt)
+		latest, err := s.Latest(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		base = latest
 	}
 }

@@ -12,4 +12,7 @@
 // confirmation. After a longer pause the log asks its owner to confirm by the
 // latest manifest before it puts; and if the put itself took longer than that,
 // once more before it acknowledges.
+//
+// A writer may do without: with Env.Flush rows wait for one another in the same
+// way and become durable in another.
 package wal

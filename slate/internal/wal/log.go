@@ -38,6 +38,10 @@ type Env struct {
 	// Flushed is told the id of every object put, in order, before its waiters
 	// are. It must not block.
 	Flushed func(id uint64)
+	// Flush, if not nil, makes the rows up to seq durable elsewhere, and no
+	// object is put. Its error is the verdict on those that are not: it says
+	// nothing of them while their outcome is open.
+	Flush func(seq uint64) error
 	// Failed is told the error that ended the log.
 	Failed func(error)
 }
@@ -67,7 +71,7 @@ type Log struct {
 	pending *Buffer // takes rows
 	flying  *Buffer // on its way, nil if none
 	nextID  uint64
-	durable uint64 // highest seq in the bucket
+	durable uint64 // highest seq in the bucket, as far as is known
 	closing bool
 	err     error
 
@@ -100,12 +104,9 @@ func (l *Log) Append(table *memtable.Table, refs []memtable.Ref, lastSeq uint64,
 	if first {
 		b.since = l.env.Clock.Now()
 	}
-	if n := len(b.tables); n == 0 || b.tables[n-1] != table {
-		b.tables = append(b.tables, table)
-		b.refs = append(b.refs, nil)
+	if l.env.Flush == nil {
+		b.add(table, refs)
 	}
-	last := len(b.refs) - 1
-	b.refs[last] = append(b.refs[last], refs...)
 	b.bytes += bytes
 	b.lastSeq = lastSeq
 	if l.err != nil {
@@ -116,6 +117,15 @@ func (l *Log) Append(table *memtable.Table, refs []memtable.Ref, lastSeq uint64,
 		l.signal()
 	}
 	return b
+}
+
+func (b *Buffer) add(table *memtable.Table, refs []memtable.Ref) {
+	if n := len(b.tables); n == 0 || b.tables[n-1] != table {
+		b.tables = append(b.tables, table)
+		b.refs = append(b.refs, nil)
+	}
+	last := len(b.refs) - 1
+	b.refs[last] = append(b.refs[last], refs...)
 }
 
 func (l *Log) signal() {
@@ -144,7 +154,7 @@ func (l *Log) wantLocked(b *Buffer) {
 func (l *Log) Current() *Buffer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pending.lastSeq > 0 {
+	if l.pending.lastSeq > l.durable {
 		return l.pending
 	}
 	return l.flying
@@ -186,6 +196,13 @@ func (l *Log) Durable() uint64 {
 	return l.durable
 }
 
+// Reached tells the log that everything up to seq is in the bucket.
+func (l *Log) Reached(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.durable = max(l.durable, seq)
+}
+
 // Close flushes what is buffered, ends the loop and returns when it has. It
 // returns the error that ended the log, if one did.
 func (l *Log) Close() error {
@@ -204,8 +221,11 @@ func (l *Log) Close() error {
 // their way, and all that is appended from now on, get err. A put that is under
 // way runs on, since only its own answer tells whether its rows are in the
 // bucket, where the next writer will find them. Abort does not wait for that;
-// Close does.
+// Close does. With Env.Flush it does nothing: that has the verdict.
 func (l *Log) Abort(err error) {
+	if l.env.Flush != nil {
+		return
+	}
 	l.mu.Lock()
 	l.failLocked(err)
 	l.mu.Unlock()
@@ -243,11 +263,14 @@ func (l *Log) settle(b *Buffer, err error) {
 	if b.err = err; err != nil {
 		l.failLocked(err)
 	} else {
+		l.durable = max(l.durable, b.lastSeq)
+	}
+	put := err == nil && l.env.Flush == nil
+	if put {
 		l.nextID++
-		l.durable = b.lastSeq
 	}
 	l.mu.Unlock()
-	if err == nil {
+	if put {
 		l.env.Flushed(id)
 	}
 	close(b.done)
@@ -296,6 +319,9 @@ func (l *Log) take() (*Buffer, bool) {
 // put writes b as the next object and proves that this writer may acknowledge
 // it.
 func (l *Log) put(b *Buffer) error {
+	if l.env.Flush != nil {
+		return l.env.Flush(b.lastSeq)
+	}
 	data, err := encode(b, l.env.SST)
 	if err != nil {
 		return err
