@@ -136,7 +136,7 @@ func DecodeIndex(raw []byte, dataEnd uint64) (*Index, error) {
 			return nil, fmt.Errorf("index of padded blocks, which SlateDB writes from 0.18 on if asked to: %w", ErrNewer)
 		case len(key) > MaxStoredKey:
 			return nil, corrupt(m.pos, "separator of block %d has %d bytes", i, len(key))
-		case len(x.keys)+len(key) > math.MaxUint32:
+		case uint64(len(x.keys))+uint64(len(key)) > math.MaxUint32:
 			return nil, corrupt(m.pos, "separators of more than 4 GiB")
 		}
 		x.offsets = append(x.offsets, offset)
