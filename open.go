@@ -16,5 +16,5 @@ func openWriter(ctx context.Context, url string, opts Options) (kv.Store, error)
 // openReader opens it for reading.
 func openReader(ctx context.Context, url string, opts Options) (kv.Store, error) {
 	e := opts.engineOptions()
-	return slatekv.OpenReader(ctx, url, slate.ReaderOptions{CacheBytes: e.CacheBytes, Clock: e.Clock})
+	return slatekv.OpenReader(ctx, url, slate.ReaderOptions{CacheBytes: e.CacheBytes, BlockTransformer: e.BlockTransformer, Clock: e.Clock})
 }

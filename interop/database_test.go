@@ -20,6 +20,9 @@ type form struct {
 	block int    // bytes
 	// maxSST is the size at which a compaction starts its next SST; 0: never.
 	maxSST int
+	// mask is the key of the block transformer; 0: there is none. Only the newest
+	// SlateDB's bindings have one.
+	mask byte
 }
 
 const (
@@ -28,24 +31,24 @@ const (
 )
 
 var forms = []form{
-	{slate.NoCompression, "", 4 << 10, single},
-	{slate.Snappy, "Snappy", 1 << 10, several},
-	{slate.Zlib, "Zlib", 64 << 10, single},
-	{slate.LZ4, "Lz4", 2 << 10, several},
-	{slate.Zstd, "Zstd", 16 << 10, several},
+	{slate.NoCompression, "", 4 << 10, single, 0},
+	{slate.Snappy, "Snappy", 1 << 10, several, 0},
+	{slate.Zlib, "Zlib", 64 << 10, single, 0},
+	{slate.LZ4, "Lz4", 2 << 10, several, 0},
+	{slate.Zstd, "Zstd", 16 << 10, several, 0},
 }
 
 // steleOptions never compact unasked, write Bloom filters early.
 func (f form) steleOptions() slate.Options {
 	return slate.Options{
 		Compression: f.codec, BlockBytes: f.block, MinFilterKeys: 100, MaxSSTBytes: int64(cmp.Or(f.maxSST, 1<<30)),
-		CompactL0: -1, MaxL0: 64, MergeOperator: operator,
+		CompactL0: -1, MaxL0: 64, MergeOperator: operator, BlockTransformer: f.transformer(),
 	}
 }
 
 // slatedbOpen is the same for SlateDB.
 func (f form) slatedbOpen(db, dir string) command {
-	return command{Op: "open", DB: db, URL: url(dir), Codec: f.name, Block: f.block >> 10, FilterKeys: 100, MaxSST: f.maxSST}
+	return command{Op: "open", DB: db, URL: url(dir), Codec: f.name, Block: f.block >> 10, FilterKeys: 100, MaxSST: f.maxSST, Mask: f.mask}
 }
 
 // root is the folder of all databases. TestMain removes it when every process

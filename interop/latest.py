@@ -62,6 +62,22 @@ class FirstBytes(S.PrefixExtractor):
         return self.n if len(target.prefix) >= self.n else None
 
 
+class Mask(S.BlockTransformer):
+    """Puts its key before every block and changes each byte by it."""
+
+    def __init__(self, key):
+        self.key = key
+        self.table = bytes(i ^ key for i in range(256))
+
+    def encode(self, data):
+        return bytes([self.key]) + data.translate(self.table)
+
+    def decode(self, data):
+        if data[:1] != bytes([self.key]):
+            raise S.BlockTransformerCallbackError.Failed("block of another key")
+        return data[1:].translate(self.table)
+
+
 def settings(c):
     """The settings that the fields of open stand for: SlateDB's defaults, but quick, and without background work."""
     everything = {
@@ -105,6 +121,8 @@ def components(b, c):
     b.with_merge_operator(Operator())
     if "wal" in c:
         b.with_wal_object_store(locate(c["wal"])[0])
+    if "mask" in c:
+        b.with_block_transformer(Mask(c["mask"]))
     if "segment" in c:
         b.with_segment_extractor(FirstBytes(c["segment"]))
     if "filterOf" in c:
@@ -144,7 +162,7 @@ class Commands:
         return {"version": slatedb.__version__}
 
     async def open(self, c, emit):
-        """As slatedb.mjs, and segment?: segments by so many first bytes; filterOf?: a filter of such prefixes before the Bloom filter."""
+        """As slatedb.mjs, and segment?: segments by so many first bytes; filterOf?: a filter of such prefixes before the Bloom filter; mask?: Mask."""
         store, name = locate(c["url"])
         b = S.DbBuilder(name, store)
         b.with_settings(settings(c))
@@ -154,7 +172,7 @@ class Commands:
         self.open_handles[c["db"]] = await b.build()
 
     async def reader(self, c, emit):
-        """As slatedb.mjs, and segment?, filterOf?."""
+        """As slatedb.mjs, and segment?, filterOf?, mask?."""
         store, name = locate(c["url"])
         b = S.DbReaderBuilder(name, store)
         if "checkpoint" in c:

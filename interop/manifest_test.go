@@ -290,7 +290,7 @@ func TestLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range ids {
-		rows, err := slate.ReadWAL(t.Context(), path, b, id)
+		rows, err := slate.ReadWAL(t.Context(), path, b, id, slate.InspectOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

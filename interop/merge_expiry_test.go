@@ -216,7 +216,7 @@ func sstRows(t *testing.T, dir string) []string {
 	var out []string
 	read := func(level string, ssts []slate.SSTInfo) {
 		for _, s := range ssts {
-			_, err := slate.ReadSST(t.Context(), path, b, s.ID, func(r slate.RowInfo) error {
+			_, err := slate.ReadSST(t.Context(), path, b, s.ID, slate.InspectOptions{}, func(r slate.RowInfo) error {
 				out = append(out, level+" "+logRow(0, r.Kind, r.Key, r.Value, r.Seq, millis(r.Created), millis(r.Expires)))
 				return nil
 			})

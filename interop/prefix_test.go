@@ -77,7 +77,7 @@ func filterBytes(t *testing.T, dir, id string) uint64 {
 	t.Helper()
 	rows := uint64(0)
 	b, path := open(t, dir)
-	_, err := slate.ReadSST(t.Context(), path, b, id, func(slate.RowInfo) error { rows++; return nil })
+	_, err := slate.ReadSST(t.Context(), path, b, id, slate.InspectOptions{}, func(slate.RowInfo) error { rows++; return nil })
 	must(t, err)
 	return 2 + (rows*10+7)/8 + 4 + 15
 }

@@ -48,6 +48,7 @@ type command struct {
 	Segment    int       `json:"segment,omitempty"` // here and below: the newest only
 	FilterOf   int       `json:"filterOf,omitempty"`
 	Parent     string    `json:"parent,omitempty"`
+	Mask       byte      `json:"mask,omitempty"`
 }
 
 // writeOp is a put, a merge, or with neither value a delete.

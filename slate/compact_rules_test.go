@@ -42,7 +42,7 @@ func runs(t testing.TB, b bucket.Bucket) string {
 	for _, r := range m.Runs {
 		out += fmt.Sprintf("| %d:", r.ID)
 		for _, s := range r.SSTs {
-			_, err := slate.ReadSST(t.Context(), "db", b, s.ID, func(r slate.RowInfo) error {
+			_, err := slate.ReadSST(t.Context(), "db", b, s.ID, slate.InspectOptions{}, func(r slate.RowInfo) error {
 				out += fmt.Sprintf(" %s %s %s,", r.Key, r.Kind, r.Value)
 				return nil
 			})

@@ -168,10 +168,10 @@ func inspect(b bucket.Bucket, key string) error {
 	id, _ := strconv.ParseUint(name, 10, 64)
 	switch path.Base(path.Dir(key)) {
 	case "compacted":
-		_, err := slate.ReadSST(ctx, "db", b, name, func(slate.RowInfo) error { return nil })
+		_, err := slate.ReadSST(ctx, "db", b, name, slate.InspectOptions{}, func(slate.RowInfo) error { return nil })
 		return err
 	case "wal":
-		_, err := slate.ReadWAL(ctx, "db", b, id)
+		_, err := slate.ReadWAL(ctx, "db", b, id, slate.InspectOptions{})
 		return err
 	case "manifest":
 		_, err := slate.ReadManifest(ctx, "db", b, id)

@@ -133,7 +133,7 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 	retry := bucket.RetryOptions{Clock: opts.Clock, Rand: opts.Random, Attempts: retryAttempts}
 	c := &counters{}
 	b = counted{bucket.WithRetry(b, retry), c}
-	log := logPlace(b, root, opts.WALBucket, opts.WALPath, retry)
+	log := logPlace(b, root, opts.WALBucket, opts.WALPath, retry, opts.BlockTransformer)
 	if opts.WALBucket != nil {
 		log.Bucket = counted{log.Bucket, c}
 	}
@@ -141,7 +141,7 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 	db := &DB{
 		opts: opts, bucket: b, root: root, logAt: log, counters: c,
 		manifests:   manifest.NewStore(b, root, opts.Clock, opts.Random, manifest.Manifests),
-		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{Reads: opts.MaxReads, Prefixer: opts.Prefixes}),
+		tables:      sst.NewStore(b, sst.NewCache(opts.CacheBytes), opts.store()),
 		dead:        make(chan struct{}),
 		recent:      conflict.New(opts.MaxTxHistoryBytes),
 		ids:         idSource{clock: opts.Clock, random: opts.Random},
@@ -242,6 +242,9 @@ func (db *DB) claim(ctx context.Context) (manifestVersion, error) {
 		if err := checkLog(ctx, m, db.opts.WALBucket, db.logAt); err != nil {
 			return nil, err
 		}
+		if err := db.checkTransformer(ctx, m); err != nil {
+			return nil, err
+		}
 		next := *m
 		if next.WALStoreURI == nil {
 			next.WALStoreURI = db.opts.walStoreURI() // the manifest had no place for it, see checkLog
@@ -271,6 +274,10 @@ func writable(m *format.Manifest) error {
 // fence puts an object without rows at the end of the log, which stops every
 // older writer, and returns its id with the manifest as it was then.
 func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVersion, error) {
+	fence, err := sst.EncodeFence(db.opts.BlockTransformer)
+	if err != nil {
+		return 0, v, err
+	}
 	id := uint64(0)
 	for {
 		if id <= v.Value.ReplayAfterWAL {
@@ -287,7 +294,7 @@ func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVer
 		if err != nil {
 			return 0, v, err
 		}
-		err = db.logAt.Bucket.PutIfAbsent(ctx, db.logAt.Key(id), sst.EncodeFence(), token)
+		err = db.logAt.Bucket.PutIfAbsent(ctx, db.logAt.Key(id), fence, token)
 		taken := errors.Is(err, bucket.ErrExists)
 		if err != nil && !taken {
 			return 0, v, err

@@ -175,7 +175,7 @@ func TestCompactDropsWhatNobodySees(t *testing.T) {
 		t.Fatalf("after compaction: %+v, %v", m, err)
 	}
 	var rows []string
-	_, err = slate.ReadSST(t.Context(), "db", b, m.Runs[0].SSTs[0].ID, func(r slate.RowInfo) error {
+	_, err = slate.ReadSST(t.Context(), "db", b, m.Runs[0].SSTs[0].ID, slate.InspectOptions{}, func(r slate.RowInfo) error {
 		rows = append(rows, string(r.Key)+" "+r.Kind)
 		return nil
 	})

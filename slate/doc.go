@@ -55,6 +55,11 @@
 // first, and reads only the SSTs that have such keys. ScanRecent reads source
 // after source, from the newest to the oldest, for who stops early.
 //
+// # Encryption at rest
+//
+// Options.BlockTransformer is user code that every block passes on its way to the
+// bucket and back. It can encrypt all but the first and last key of each SST.
+//
 // # Merges and expiry
 //
 // With Options.MergeOperator, Merge writes an operand without reading the key,

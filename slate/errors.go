@@ -47,6 +47,10 @@ var (
 	// ErrNewerFormat: a file was written in a format that this version does not
 	// know; use a newer one. Nothing was changed.
 	ErrNewerFormat = format.ErrNewer
+	// ErrTransform: Options.BlockTransformer could not encode or decode a block. It
+	// may be another than the one that wrote it, or have another key. The error
+	// is, or wraps, a *TransformError.
+	ErrTransform = format.ErrTransform
 	// ErrDenied: credentials or permissions do not allow it.
 	ErrDenied = bucket.ErrDenied
 	// ErrUnsupported: the bucket or the database needs something that is not
@@ -57,6 +61,10 @@ var (
 // CorruptError names the object and the offset of bytes that contradict their
 // checksum or format. It matches ErrCorrupt.
 type CorruptError = format.ObjectError
+
+// TransformError names the object and the offset of a block that the block
+// transformer could not decode, and what that said. It matches ErrTransform.
+type TransformError = format.TransformError
 
 // ConflictError says why a transaction was not committed. It matches
 // ErrConflict.

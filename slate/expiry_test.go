@@ -114,7 +114,7 @@ func TestDefaultTTL(t *testing.T) {
 		// As they lie in the bucket, the tombstone with them.
 		var got []string
 		for id := uint64(5); id <= 6; id++ { // behind two fences and what was put first
-			rows, err := slate.ReadWAL(t.Context(), "db", b, id)
+			rows, err := slate.ReadWAL(t.Context(), "db", b, id, slate.InspectOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +201,7 @@ func TestRowsOfMergesAndExpiries(t *testing.T) {
 		}
 		var got []string
 		for id := uint64(2); id <= 3; id++ {
-			rows, err := slate.ReadWAL(t.Context(), "db", b, id)
+			rows, err := slate.ReadWAL(t.Context(), "db", b, id, slate.InspectOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +218,7 @@ func TestRowsOfMergesAndExpiries(t *testing.T) {
 				t.Fatal(err)
 			}
 			id := strings.TrimSuffix(strings.TrimPrefix(o.Key, "db/compacted/"), ".sst")
-			if _, err := slate.ReadSST(t.Context(), "db", b, id, func(r slate.RowInfo) error {
+			if _, err := slate.ReadSST(t.Context(), "db", b, id, slate.InspectOptions{}, func(r slate.RowInfo) error {
 				got = append(got, text(r))
 				return nil
 			}); err != nil {

@@ -30,6 +30,10 @@ type GCOptions struct {
 	// with them; see Options. Its objects are collected there.
 	WALBucket bucket.Bucket
 	WALPath   string
+	// BlockTransformer is the one that the database is written with; see Options.
+	// Without it everything is collected but what a crashed flush has left since
+	// the last one that succeeded.
+	BlockTransformer BlockTransformer
 
 	// Each, if not nil, is told of every object of the database: what stays, and
 	// what goes once it is gone (in a dry run: what would go). It is called by one
@@ -128,11 +132,11 @@ func CollectGarbage(ctx context.Context, path string, b bucket.Bucket, opts GCOp
 	retry := bucket.RetryOptions{Clock: opts.Clock, Rand: opts.Random}
 	root := layout.NewRoot(path)
 	b = bucket.WithRetry(b, retry)
-	log := logPlace(b, root, opts.WALBucket, opts.WALPath, retry)
+	log := logPlace(b, root, opts.WALBucket, opts.WALPath, retry, opts.BlockTransformer)
 	c := gc.Collector{
 		Bucket: b, Root: root, Log: log,
 		Clock: opts.Clock, Random: opts.Random,
-		MinAge: opts.MinAge, WALMinAge: opts.MinAge, DryRun: opts.DryRun,
+		MinAge: opts.MinAge, WALMinAge: opts.MinAge, DryRun: opts.DryRun, Transformer: opts.BlockTransformer,
 		Accept: func(ctx context.Context, m *format.Manifest) error {
 			return errors.Join(writable(m), checkLog(ctx, m, opts.WALBucket, log))
 		},

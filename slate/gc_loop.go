@@ -23,7 +23,7 @@ func (db *DB) collector(fence uint64, report func(gc.Decision)) *gc.Collector {
 	}
 	return &gc.Collector{
 		Bucket: db.bucket, Root: db.root, Log: db.logAt, Clock: db.opts.Clock, Random: db.opts.Random,
-		MinAge: db.opts.GCMinAge, WALMinAge: walAge,
+		MinAge: db.opts.GCMinAge, WALMinAge: walAge, Transformer: db.opts.BlockTransformer,
 		HasRows: func(id uint64) bool { return id > fence && id <= db.log.LastID() },
 		Accept:  func(_ context.Context, m *format.Manifest) error { return writable(m) },
 		Each:    report,

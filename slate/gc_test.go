@@ -91,7 +91,7 @@ func needed(t testing.TB, b bucket.Bucket) map[string]bool {
 		t.Fatal(err)
 	}
 	for _, id := range wals {
-		rows, err := slate.ReadWAL(ctx, "db", b, id)
+		rows, err := slate.ReadWAL(ctx, "db", b, id, slate.InspectOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -912,7 +912,8 @@ func (s beside) run(w *world) {
 	}
 	w.settled()
 	r, err := slate.OpenReader(w.ctx, "db", w.b, slate.ReaderOptions{
-		MergeOperator: w.opts.MergeOperator, HideExpired: w.opts.HideExpired, CacheBytes: w.opts.CacheBytes})
+		MergeOperator: w.opts.MergeOperator, HideExpired: w.opts.HideExpired, CacheBytes: w.opts.CacheBytes,
+		BlockTransformer: w.opts.BlockTransformer})
 	if err != nil {
 		w.failf("open reader: %v", err)
 	}
@@ -1014,7 +1015,7 @@ type collectGarbage struct{}
 func (collectGarbage) String() string { return "collect garbage" }
 
 func (collectGarbage) run(w *world) {
-	if _, err := slate.CollectGarbage(w.ctx, "db", w.b, slate.GCOptions{MinAge: -1}); err != nil {
+	if _, err := slate.CollectGarbage(w.ctx, "db", w.b, slate.GCOptions{MinAge: -1, BlockTransformer: w.opts.BlockTransformer}); err != nil {
 		w.failf("collect garbage: %v", err)
 	}
 	w.collected()

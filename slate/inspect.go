@@ -151,11 +151,18 @@ func describeSST(i *format.SSTInfo, version uint16) SSTInfo {
 	}
 }
 
+// InspectOptions describe the database that an object belongs to.
+type InspectOptions struct {
+	// BlockTransformer is the one that the database is written with; see Options.
+	BlockTransformer BlockTransformer
+}
+
 // ReadSST describes the SST object of the database at path with this id, a
 // ULID in its text form, and calls each with its rows in key order; a nil each
-// reads none. The bytes of a row are valid during the call. Whoever reads the
-// rows has every part of the object verified, filter and statistics included.
-func ReadSST(ctx context.Context, path string, b bucket.Bucket, id string, each func(RowInfo) error) (*SSTInfo, error) {
+// reads none, and needs no BlockTransformer. The bytes of a row are valid during
+// the call. Whoever reads the rows has every part of the object verified, filter
+// and statistics included.
+func ReadSST(ctx context.Context, path string, b bucket.Bucket, id string, opts InspectOptions, each func(RowInfo) error) (*SSTInfo, error) {
 	root := layout.NewRoot(path)
 	ulid, ok := layout.SSTID(id + ".sst")
 	if !ok {
@@ -172,7 +179,7 @@ func ReadSST(ctx context.Context, path string, b bucket.Bucket, id string, each 
 	if each == nil {
 		return &out, nil
 	}
-	table := sst.NewStore(b, nil, sst.StoreOptions{}).Open(key, format.SST{ID: ulid, ViewID: ulid, Info: info, Version: version})
+	table := sst.NewStore(b, nil, sst.StoreOptions{Transformer: opts.BlockTransformer}).Open(key, format.SST{ID: ulid, ViewID: ulid, Info: info, Version: version})
 	if err := table.Check(ctx); err != nil {
 		return nil, err
 	}
@@ -201,8 +208,10 @@ func WALObjects(ctx context.Context, path string, b bucket.Bucket) ([]uint64, er
 // ReadWAL returns the rows of one object of the log in the order they were
 // written; none for a fence. Where the log lies in another bucket, that bucket
 // is meant, and the path in it.
-func ReadWAL(ctx context.Context, path string, b bucket.Bucket, id uint64) ([]RowInfo, error) {
-	rows, err := inspectedLog(path, b).Read(ctx, id)
+func ReadWAL(ctx context.Context, path string, b bucket.Bucket, id uint64, opts InspectOptions) ([]RowInfo, error) {
+	log := inspectedLog(path, b)
+	log.Transformer = opts.BlockTransformer
+	rows, err := log.Read(ctx, id)
 	if err != nil {
 		return nil, err
 	}

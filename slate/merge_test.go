@@ -181,7 +181,7 @@ func logged(t *testing.T, b bucket.Bucket, key string) []string {
 	t.Helper()
 	var kinds []string
 	for id := uint64(1); ; id++ {
-		rows, err := slate.ReadWAL(t.Context(), "db", b, id)
+		rows, err := slate.ReadWAL(t.Context(), "db", b, id, slate.InspectOptions{})
 		if errors.Is(err, bucket.ErrNotFound) {
 			return kinds
 		}

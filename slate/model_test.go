@@ -76,8 +76,9 @@ func drawOptions(t *rapid.T) slate.Options {
 		MergeOperator:     slate.Concat,
 		Compression: rapid.SampledFrom([]slate.Codec{
 			slate.NoCompression, slate.Snappy, slate.Zlib, slate.LZ4, slate.Zstd}).Draw(t, "codec"),
-		ReaderGrace: rapid.SampledFrom([]time.Duration{-1, time.Hour}).Draw(t, "grace"),
-		GCMinAge:    rapid.SampledFrom([]time.Duration{-1, 30 * time.Second, 0}).Draw(t, "garbage age"),
+		BlockTransformer: rapid.SampledFrom([]slate.BlockTransformer{nil, transformers["encrypted"], doubled{}}).Draw(t, "transformer"),
+		ReaderGrace:      rapid.SampledFrom([]time.Duration{-1, time.Hour}).Draw(t, "grace"),
+		GCMinAge:         rapid.SampledFrom([]time.Duration{-1, 30 * time.Second, 0}).Draw(t, "garbage age"),
 		Compaction: slate.CompactionOptions{
 			MaxJobs: rapid.SampledFrom([]int{1, 4}).Draw(t, "jobs"),
 			Workers: rapid.SampledFrom([]int{1, 3}).Draw(t, "workers"),
@@ -162,6 +163,8 @@ var settings = []struct {
 	{"zlib", func(o *slate.Options) { o.Compression = slate.Zlib; o.L0Bytes = 500 }},
 	{"lz4", func(o *slate.Options) { o.Compression = slate.LZ4; o.L0Bytes = 500 }},
 	{"zstd", func(o *slate.Options) { o.Compression = slate.Zstd; o.L0Bytes = 500 }},
+	{"encrypted", func(o *slate.Options) { o.BlockTransformer = transformers["encrypted"]; o.L0Bytes = 500 }},
+	{"twice as long", func(o *slate.Options) { o.BlockTransformer = doubled{}; o.Compression = slate.Snappy; o.L0Bytes = 500 }},
 	{"an L0 for every write", func(o *slate.Options) { o.L0Bytes = 1 }},
 	{"L0s of 2 kB", func(o *slate.Options) { o.L0Bytes = 2000 }},
 	{"a cap of 500 bytes", func(o *slate.Options) { o.MaxUnflushedBytes = 500 }},

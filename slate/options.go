@@ -109,6 +109,10 @@ type Options struct {
 	BlockBytes int
 	// Compression is the codec of new SSTs and WAL objects. Default none.
 	Compression Codec
+	// BlockTransformer changes every block between compression and bucket, to
+	// encrypt it for example. It is decided when the database is created and holds
+	// for every writer, compactor and reader. Default: none.
+	BlockTransformer BlockTransformer
 	// FilterBitsPerKey sizes the Bloom filters. Default 10.
 	FilterBitsPerKey int
 	// MinFilterKeys is the number of rows from which on an SST has a filter.
@@ -262,10 +266,14 @@ func (o *Options) expiry() Expiry {
 
 const defaultMaxReads = 64
 
+func (o *Options) store() sst.StoreOptions {
+	return sst.StoreOptions{Reads: o.MaxReads, Prefixer: o.Prefixes, Transformer: o.BlockTransformer}
+}
+
 func (o *Options) sst() sst.WriterOptions {
 	return sst.WriterOptions{
 		Prefixer:  o.Prefixes,
-		BlockSize: o.BlockBytes, Codec: o.Compression,
+		BlockSize: o.BlockBytes, Codec: o.Compression, Transformer: o.BlockTransformer,
 		BitsPerKey: o.FilterBitsPerKey, MinFilterKeys: o.MinFilterKeys,
 	}
 }

@@ -95,7 +95,8 @@ func TestCursorIsASortedList(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer snap.Close()
-		rd, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{MergeOperator: slate.Concat, Prefixes: opts.Prefixes, HideExpired: opts.HideExpired})
+		rd, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{MergeOperator: slate.Concat, Prefixes: opts.Prefixes, HideExpired: opts.HideExpired,
+			BlockTransformer: opts.BlockTransformer})
 		if err != nil {
 			t.Fatal(err)
 		}

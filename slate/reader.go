@@ -34,6 +34,8 @@ type ReaderOptions struct {
 	// MaxReads and Prefixes are as in Options.
 	MaxReads int
 	Prefixes PrefixExtractor
+	// BlockTransformer is the one that the database is written with; see Options.
+	BlockTransformer BlockTransformer
 	// MergeOperator folds merge operands. Default: none; then reading one is
 	// ErrNoOperator.
 	MergeOperator MergeOperator
@@ -74,9 +76,9 @@ func OpenReader(ctx context.Context, path string, b bucket.Bucket, opts ReaderOp
 	root := layout.NewRoot(path)
 	r := &Reader{
 		opts:   opts,
-		bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry),
+		bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry, opts.BlockTransformer),
 		manifests: manifest.NewStore(b, root, opts.Clock, rand.Reader, manifest.Manifests),
-		tables:    sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{Reads: opts.MaxReads, Prefixer: opts.Prefixes}),
+		tables:    sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{Reads: opts.MaxReads, Prefixer: opts.Prefixes, Transformer: opts.BlockTransformer}),
 	}
 	if _, err := r.load(ctx, 0); err != nil {
 		return nil, fmt.Errorf("open %q for reading: %w", path, err)

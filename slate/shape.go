@@ -137,11 +137,14 @@ type Amplification struct {
 	Scan int `json:"scan"`
 }
 
-// ShapeOptions say where the log of a database lies that was created with
-// Options.WALBucket.
+// ShapeOptions describe the database.
 type ShapeOptions struct {
+	// WALBucket and WALPath say where the log of a database lies that was created
+	// with them; see Options.
 	WALBucket bucket.Bucket
 	WALPath   string
+	// BlockTransformer is the one that the database is written with; see Options.
+	BlockTransformer BlockTransformer
 }
 
 // ReadShape describes the database at path in b as its newest manifest has it.
@@ -156,7 +159,7 @@ func ReadShape(ctx context.Context, path string, b bucket.Bucket, opts ShapeOpti
 	b = bucket.WithRetry(b, retry)
 	root := layout.NewRoot(path)
 	r := shapeReader{
-		bucket: b, root: root, log: logPlace(b, root, opts.WALBucket, opts.WALPath, retry),
+		bucket: b, root: root, log: logPlace(b, root, opts.WALBucket, opts.WALPath, retry, opts.BlockTransformer),
 		manifests: manifest.NewStore(b, root, clock.System, rand.Reader, manifest.Manifests),
 	}
 	s, err := r.read(ctx, opts.WALBucket)
@@ -213,7 +216,7 @@ const statsReads = 16
 
 // rows reads the statistics of the SSTs that m names.
 func (r *shapeReader) rows(ctx context.Context, m *format.Manifest) (map[format.ULID]RowCounts, error) {
-	store := sst.NewStore(r.bucket, nil, sst.StoreOptions{})
+	store := sst.NewStore(r.bucket, nil, sst.StoreOptions{Transformer: r.log.Transformer})
 	var mu sync.Mutex
 	rows := map[format.ULID]RowCounts{}
 	g, ctx := errgroup.WithContext(ctx)

@@ -130,7 +130,7 @@ func TestShapesOfSlateDBsDatabases(t *testing.T) {
 			var rows slate.RowCounts
 			for _, l := range s.Levels {
 				for _, sst := range l.Tables {
-					_, err := slate.ReadSST(t.Context(), "db", b, sst.ID, func(r slate.RowInfo) error {
+					_, err := slate.ReadSST(t.Context(), "db", b, sst.ID, slate.InspectOptions{}, func(r slate.RowInfo) error {
 						switch r.Kind {
 						case "tombstone":
 							rows.Tombstones++

@@ -730,7 +730,7 @@ func inRuns(t *testing.T, b bucket.Bucket) string {
 	var out []string
 	for _, run := range m.Runs {
 		for _, s := range run.SSTs {
-			_, err := slate.ReadSST(t.Context(), "db", b, s.ID, func(r slate.RowInfo) error {
+			_, err := slate.ReadSST(t.Context(), "db", b, s.ID, slate.InspectOptions{}, func(r slate.RowInfo) error {
 				out = append(out, string(r.Key)+"="+string(r.Value))
 				return nil
 			})

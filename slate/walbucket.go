@@ -13,14 +13,14 @@ import (
 
 // logPlace is where the log of the database at root in b lies: beside its other
 // objects, or in the bucket given for it.
-func logPlace(b bucket.Bucket, root layout.Root, walBucket bucket.Bucket, walPath string, retry bucket.RetryOptions) wal.Place {
+func logPlace(b bucket.Bucket, root layout.Root, walBucket bucket.Bucket, walPath string, retry bucket.RetryOptions, t BlockTransformer) wal.Place {
 	if walBucket == nil {
-		return wal.Place{Bucket: b, Root: root}
+		return wal.Place{Bucket: b, Root: root, Transformer: t}
 	}
 	if walPath != "" {
 		root = layout.NewRoot(walPath)
 	}
-	return wal.Place{Bucket: bucket.WithRetry(walBucket, retry), Root: root}
+	return wal.Place{Bucket: bucket.WithRetry(walBucket, retry), Root: root, Transformer: t}
 }
 
 // walStoreURI is what a new manifest says of the log: nothing if it lies beside

@@ -328,7 +328,7 @@ func TestBatchIsNeverSplit(t *testing.T) {
 	var log, l0 []map[uint64]int
 	for _, id := range ids {
 		o := map[uint64]int{}
-		in, err := slate.ReadWAL(ctx, "db", b, id)
+		in, err := slate.ReadWAL(ctx, "db", b, id, slate.InspectOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -344,7 +344,7 @@ func TestBatchIsNeverSplit(t *testing.T) {
 	}
 	for _, s := range m.L0 {
 		o := map[uint64]int{}
-		if _, err := slate.ReadSST(ctx, "db", b, s.ID, func(r slate.RowInfo) error { o[r.Seq]++; return nil }); err != nil {
+		if _, err := slate.ReadSST(ctx, "db", b, s.ID, slate.InspectOptions{}, func(r slate.RowInfo) error { o[r.Seq]++; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		l0 = append(l0, o)

@@ -19,6 +19,7 @@ var kinds = []struct{ engine, shared error }{
 	{slate.ErrNotFound, kv.ErrNotFound},
 	{slate.ErrNoDatabase, kv.ErrNotFound},
 	{slate.ErrDenied, kv.ErrDenied},
+	{slate.ErrTransform, kv.ErrDenied}, // the wrong key, as a rule
 	{slate.ErrUnavailable, kv.ErrUnavailable},
 	{slate.ErrInvalid, kv.ErrInvalid},
 	{slate.ErrUnsupported, kv.ErrInvalid}, // another bucket, or another version of the data

@@ -76,7 +76,7 @@ func (j *Job) start() {
 			j.Wrote = func(format.SST, []byte) {}
 		}
 		j.metered = metered{j.Bucket, j.Rate, &j.read, &j.written, j.Advanced}
-		j.store = sst.NewStore(&j.metered, sst.NewCache(indexCache), sst.StoreOptions{})
+		j.store = sst.NewStore(&j.metered, sst.NewCache(indexCache), sst.StoreOptions{Transformer: j.SST.Transformer})
 	})
 }
 

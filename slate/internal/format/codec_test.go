@@ -16,17 +16,17 @@ func TestSealRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		raw := bytes.Repeat(rapid.SliceOf(rapid.Byte()).Draw(t, "raw"), rapid.IntRange(1, 40).Draw(t, "times"))
 		c := Codec(rapid.IntRange(0, 4).Draw(t, "codec"))
-		part, err := Seal([]byte("before"), raw, c)
+		part, err := Seal([]byte("before"), raw, c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		part = part[len("before"):]
-		got, err := Unseal(part, c)
+		got, err := Unseal(part, c, nil)
 		if err != nil || !bytes.Equal(got, raw) {
 			t.Fatalf("%x, %v, want %x", got, err, raw)
 		}
 		part[rapid.IntRange(0, len(part)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-		if _, err := Unseal(part, c); !errors.Is(err, ErrCorrupt) {
+		if _, err := Unseal(part, c, nil); !errors.Is(err, ErrCorrupt) {
 			t.Fatalf("flipped bit: %v", err)
 		}
 	})

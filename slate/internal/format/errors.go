@@ -44,13 +44,40 @@ func (e *ObjectError) Error() string {
 // Is reports whether target is ErrCorrupt.
 func (e *ObjectError) Is(target error) bool { return target == ErrCorrupt }
 
+// ErrTransform: the block transformer could not encode or decode a block. Errors
+// that match it are *TransformError.
+var ErrTransform = errors.New("block transformer failed")
+
+// TransformError is an error of a block transformer. It matches ErrTransform,
+// and not what Err matches: that may mean something else to the engine.
+type TransformError struct {
+	Object string // key of the object in its bucket; empty: it was about to be written
+	Offset int64  // byte offset of the block from the start of the object
+	Err    error  // what the transformer said
+}
+
+// Error returns the object, the offset and what the transformer said.
+func (e *TransformError) Error() string {
+	if e.Object == "" {
+		return fmt.Sprintf("block transformer failed to encode: %v", e.Err)
+	}
+	return fmt.Sprintf("%s: offset %d: block transformer failed to decode, perhaps it is not the one, or has not the key, that the object was written with: %v",
+		e.Object, e.Offset, e.Err)
+}
+
+// Is reports whether target is ErrTransform.
+func (e *TransformError) Is(target error) bool { return target == ErrTransform }
+
 // InObject says of an error of this package's decoders which object it was
 // found in, and that the bytes handed to the decoder began at offset base of
-// it: a DecodeError becomes an ObjectError, any other error is wrapped with
-// the object's name. A nil error stays nil.
+// it: a DecodeError becomes an ObjectError, a TransformError gets the place,
+// any other error is wrapped with the object's name. A nil error stays nil.
 func InObject(object string, base int64, err error) error {
 	if err == nil {
 		return nil
+	}
+	if t, ok := errors.AsType[*TransformError](err); ok {
+		return &TransformError{Object: object, Offset: base + t.Offset, Err: t.Err}
 	}
 	if d, ok := errors.AsType[*DecodeError](err); ok {
 		return &ObjectError{Object: object, Offset: base + d.Offset, Reason: d.Reason}

@@ -48,7 +48,7 @@ func FuzzUnseal(f *testing.F) {
 		if err == nil && len(raw) > fuzzLimit {
 			t.Errorf("%d bytes", len(raw))
 		}
-		_, _ = Unseal(packed, None)
+		_, _ = Unseal(packed, None, nil)
 	})
 }
 

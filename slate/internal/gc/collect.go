@@ -36,6 +36,9 @@ type Collector struct {
 	// WALMinAge is the same of WAL objects.
 	WALMinAge time.Duration
 	DryRun    bool // write and delete nothing
+	// Transformer is the one that the database is written with; nil: none. Where it
+	// is missing, what needs a look into an SST stays.
+	Transformer format.Transformer
 	// HasRows, if not nil, knows of WAL objects that they hold rows, which saves
 	// a look.
 	HasRows func(id uint64) bool
@@ -242,7 +245,7 @@ func (c *Collector) look(ctx context.Context, s *State) error {
 			} else {
 				found[i], err = c.lookSST(ctx, d)
 			}
-			if errors.Is(err, format.ErrCorrupt) || errors.Is(err, format.ErrNewer) || errors.Is(err, bucket.ErrNotFound) {
+			if errors.Is(err, format.ErrCorrupt) || errors.Is(err, format.ErrTransform) || errors.Is(err, format.ErrNewer) || errors.Is(err, bucket.ErrNotFound) {
 				found[i], err = Content{Bad: true}, nil
 			}
 			return err
@@ -262,8 +265,8 @@ func (c *Collector) look(ctx context.Context, s *State) error {
 }
 
 func (c *Collector) lookWAL(ctx context.Context, id uint64) (Content, error) {
-	rows, err := c.Log.Read(ctx, id)
-	return Content{Rows: len(rows) > 0}, err
+	rows, err := c.Log.HasRows(ctx, id)
+	return Content{Rows: rows}, err
 }
 
 func (c *Collector) lookSST(ctx context.Context, d Decision) (Content, error) {
@@ -271,7 +274,7 @@ func (c *Collector) lookSST(ctx context.Context, d Decision) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
-	it := sst.NewStore(c.Bucket, nil, sst.StoreOptions{}).
+	it := sst.NewStore(c.Bucket, nil, sst.StoreOptions{Transformer: c.Transformer}).
 		Open(d.Object.Key, format.SST{ID: d.ID, ViewID: d.ID, Info: info, Version: version}).
 		Iter(sst.IterOptions{NoFill: true})
 	defer it.Close()

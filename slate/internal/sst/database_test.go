@@ -114,9 +114,12 @@ func allRows(t *testing.T, dir, walStore string) []format.Row {
 		if err != nil {
 			t.Fatal(err)
 		}
-		part, err := ReadWAL(data)
+		part, err := ReadWAL(data, nil)
 		if err != nil {
 			t.Fatalf("WAL %d: %v", id, err)
+		}
+		if has, err := HasRows(data); err != nil || has != (len(part) > 0) {
+			t.Fatalf("WAL %d of %d rows has rows: %v, %v", id, len(part), has, err)
 		}
 		for _, r := range part {
 			if r.Seq > m.LastL0Seq {

@@ -14,6 +14,9 @@
 //   - Filters hold the prefixes of keys beside whole keys, if there is a Prefixer;
 //     a scan within one prefix then does not read SSTs that have no such key.
 //
+// A Transformer, if there is one, changes every part but the info, after the
+// codec; who writes and who reads must have the same.
+//
 // Every part is checked against its checksum whenever it is read from the
 // bucket. What contradicts the format is a *format.ObjectError, which names the
 // object and the offset and matches format.ErrCorrupt; errors of the bucket,

@@ -2,6 +2,7 @@ package sst
 
 import (
 	"errors"
+
 	"github.com/stele-db/stele/slate/internal/format"
 )
 
@@ -14,12 +15,42 @@ type File struct {
 	MetaOffset int64
 	Index      *format.Index
 	data       []byte
+	transform  format.Transformer
 }
 
-// Parse reads an SST object of any version and codec but for its blocks. It
-// keeps data. Errors match format.ErrCorrupt, as *format.DecodeError with an
-// offset in data, or format.ErrNewer.
-func Parse(data []byte) (*File, error) {
+// Parse reads an SST object of any version and codec, written through t unless
+// it is nil, but for its blocks. It keeps data. Errors match format.ErrCorrupt, as
+// *format.DecodeError with an offset in data, format.ErrTransform likewise, or
+// format.ErrNewer.
+func Parse(data []byte, t format.Transformer) (*File, error) {
+	f, err := parseInfo(data)
+	if err != nil {
+		return nil, err
+	}
+	f.transform = t
+	raw, err := f.part(f.Info.IndexOffset, f.Info.IndexLen)
+	if err != nil {
+		return nil, err
+	}
+	f.Index, err = format.DecodeIndex(raw, f.Info.FilterOffset)
+	if err != nil {
+		return nil, f.strange(err, f.Info.IndexOffset)
+	}
+	return f, nil
+}
+
+// HasRows reports whether a WAL object holds rows, by what its info says, which
+// is neither compressed nor transformed. Errors are those of Parse.
+func HasRows(data []byte) (bool, error) {
+	if len(data) == 0 {
+		return false, nil
+	}
+	f, err := parseInfo(data)
+	return err == nil && f.Info.FilterOffset > 0, err
+}
+
+// parseInfo reads the end of an SST object.
+func parseInfo(data []byte) (*File, error) {
 	size := int64(len(data))
 	if size < format.FooterLen {
 		return nil, &format.DecodeError{Reason: "object is too short for an SST"}
@@ -36,20 +67,12 @@ func Parse(data []byte) (*File, error) {
 	if end := max(info.IndexOffset+info.IndexLen, info.StatsOffset+info.StatsLen); end > uint64(meta) {
 		return nil, &format.DecodeError{Offset: meta, Reason: "parts of the SST reach beyond its info"}
 	}
-	raw, err := f.part(info.IndexOffset, info.IndexLen)
-	if err != nil {
-		return nil, err
-	}
-	f.Index, err = format.DecodeIndex(raw, info.FilterOffset)
-	if err != nil {
-		return nil, shift(err, int64(info.IndexOffset))
-	}
 	return f, nil
 }
 
 // decodeInfo reads a sealed info that begins at offset meta of its object.
 func decodeInfo(sealed []byte, meta int64) (format.SSTInfo, error) {
-	raw, err := format.Unseal(sealed, format.None)
+	raw, err := format.Unseal(sealed, format.None, nil)
 	if err != nil {
 		return format.SSTInfo{}, shift(err, meta)
 	}
@@ -57,10 +80,15 @@ func decodeInfo(sealed []byte, meta int64) (format.SSTInfo, error) {
 	return info, shift(err, meta)
 }
 
-// part returns a part of the object, decompressed.
+// part returns a part of the object as it was before transformer and codec.
 func (f *File) part(offset, length uint64) ([]byte, error) {
-	raw, err := format.Unseal(f.data[offset:offset+length], f.Info.Codec)
+	raw, err := format.Unseal(f.data[offset:offset+length], f.Info.Codec, f.transform)
 	return raw, shift(err, int64(offset))
+}
+
+// strange is shift for an error in decoding a part whose checksum is right.
+func (f *File) strange(err error, base uint64) error {
+	return shift(format.Strange(err, f.transform), int64(base))
 }
 
 // Block decodes data block i.
@@ -71,7 +99,7 @@ func (f *File) Block(i int) (*format.Block, error) {
 		return nil, err
 	}
 	b, err := format.DecodeBlock(raw, f.Version)
-	return b, shift(err, int64(from))
+	return b, f.strange(err, from)
 }
 
 // Filter decodes the Bloom filter, nil if there is none.
@@ -84,7 +112,7 @@ func (f *File) Filter() (*format.Bloom, error) {
 		return nil, err
 	}
 	b, err := format.DecodeFilter(raw, f.Info.FilterFormat)
-	return b, shift(err, int64(f.Info.FilterOffset))
+	return b, f.strange(err, f.Info.FilterOffset)
 }
 
 // Stats decodes the statistics, nil if there are none.
@@ -97,7 +125,7 @@ func (f *File) Stats() (*format.Stats, error) {
 		return nil, err
 	}
 	s, err := format.DecodeStats(raw)
-	return s, shift(err, int64(f.Info.StatsOffset))
+	return s, f.strange(err, f.Info.StatsOffset)
 }
 
 // Rows decodes every row of block i, in its order. Keys and values belong to
@@ -129,15 +157,14 @@ func (f *File) Rows(i int, dst []format.Row) ([]format.Row, error) {
 	}
 }
 
-// ReadWAL decodes a WAL object of any version and codec, checksums verified. A
-// fence has no rows: that is an object without any, or of zero bytes. Values
-// may alias data. Errors match format.ErrCorrupt, as *format.DecodeError with
-// an offset in data, or format.ErrNewer.
-func ReadWAL(data []byte) ([]format.Row, error) {
+// ReadWAL decodes a WAL object of any version and codec, written through t unless
+// it is nil, checksums verified. A fence has no rows: that is an object without
+// any, or of zero bytes. Values may alias data. Errors are those of Parse.
+func ReadWAL(data []byte, t format.Transformer) ([]format.Row, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
-	f, err := Parse(data)
+	f, err := Parse(data, t)
 	if err != nil {
 		return nil, err
 	}
@@ -153,12 +180,15 @@ func ReadWAL(data []byte) ([]format.Row, error) {
 	return rows, nil
 }
 
-// shift moves a decoding error from a part to the object, in which the part
+// shift moves an error from a part to the object, in which the part
 // begins at base. Within a compressed part the offset means little: it is then
 // counted in the decompressed part.
 func shift(err error, base int64) error {
 	if d, ok := errors.AsType[*format.DecodeError](err); ok {
 		return &format.DecodeError{Offset: base + d.Offset, Reason: d.Reason}
+	}
+	if t, ok := errors.AsType[*format.TransformError](err); ok {
+		return &format.TransformError{Offset: base + t.Offset, Err: t.Err}
 	}
 	return err
 }

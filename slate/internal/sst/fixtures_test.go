@@ -46,7 +46,7 @@ func eachFixture(t *testing.T, fn func(t *testing.T, name string, wal bool, data
 func TestRewriteFixtures(t *testing.T) {
 	rows, identical := 0, 0
 	eachFixture(t, func(t *testing.T, name string, wal bool, data []byte) {
-		f, err := Parse(data)
+		f, err := Parse(data, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			return
@@ -93,7 +93,7 @@ func TestRewriteFixtures(t *testing.T) {
 // sameParts compares what compression leaves comparable.
 func sameParts(t *testing.T, name string, got []byte, want *File) {
 	t.Helper()
-	f, err := Parse(got)
+	f, err := Parse(got, nil)
 	if err != nil {
 		t.Errorf("%s: own writing: %v", name, err)
 		return

@@ -29,7 +29,7 @@ func FuzzSST(f *testing.F) {
 	}
 	v1, _ := fileV1(f, sequence(40), 7, format.None)
 	f.Add(v1, uint32(100))
-	f.Add(EncodeFence(), uint32(0))
+	f.Add(fence(f, nil), uint32(0))
 	f.Fuzz(func(t *testing.T, data []byte, flip uint32) {
 		for _, d := range [][]byte{data, reseal(data, flip)} {
 			if d != nil {
@@ -57,12 +57,12 @@ func FuzzWAL(f *testing.F) {
 			f.Add(data, uint32(3))
 		}
 	}
-	f.Add(EncodeFence(), uint32(0))
+	f.Add(fence(f, nil), uint32(0))
 	f.Add([]byte{}, uint32(0))
 	f.Fuzz(func(t *testing.T, data []byte, flip uint32) {
 		for _, d := range [][]byte{data, reseal(data, flip)} {
 			testkit.Frugal(t, uint64(32<<20+2000*len(d)), "reading a log object", func() {
-				rows, err := ReadWAL(d)
+				rows, err := ReadWAL(d, nil)
 				if err != nil {
 					return
 				}
@@ -79,14 +79,14 @@ func FuzzWAL(f *testing.F) {
 }
 
 func compressed(data []byte) bool {
-	f, err := Parse(data)
+	f, err := Parse(data, nil)
 	return err == nil && f.Info.Codec != format.None
 }
 
 // readEverything reads an object as a WAL, and through a table.
 func readEverything(t *testing.T, data []byte) {
-	_, _ = ReadWAL(data)
-	f, err := Parse(data)
+	_, _ = ReadWAL(data, nil)
+	f, err := Parse(data, nil)
 	if err != nil {
 		return
 	}
@@ -124,7 +124,7 @@ func readEverything(t *testing.T, data []byte) {
 // reseal changes one byte of an uncompressed SST and makes all checksums right
 // again, nil if data is none.
 func reseal(data []byte, flip uint32) []byte {
-	f, err := Parse(data)
+	f, err := Parse(data, nil)
 	if err != nil || f.Info.Codec != format.None {
 		return nil
 	}
@@ -132,7 +132,7 @@ func reseal(data []byte, flip uint32) []byte {
 	bad[int(flip)%len(bad)] ^= byte(flip>>16) | 1
 	seal := func(from, to uint64) {
 		if to >= from+4 && to <= uint64(len(bad)) {
-			if p, err := format.Seal(nil, bad[from:to-4], format.None); err == nil {
+			if p, err := format.Seal(nil, bad[from:to-4], format.None, nil); err == nil {
 				copy(bad[from:to], p)
 			}
 		}

@@ -33,6 +33,8 @@ type StoreOptions struct {
 	// Prefixer is asked for the prefix that all keys of a scan have, by which
 	// filters rule SSTs out; nil: none are.
 	Prefixer Prefixer
+	// Transformer is the one that the SSTs were written with; nil: none.
+	Transformer format.Transformer
 }
 
 // Store opens the SSTs of one bucket. Its methods may be called concurrently.
@@ -130,8 +132,8 @@ func readRange(ctx context.Context, b bucket.Bucket, object string, offset, n ui
 	return data, nil
 }
 
-// maxRead bounds a request: an incompressible part of format.MaxRaw bytes.
-const maxRead = format.MaxRaw + format.MaxRaw/128 + 1<<16
+// maxRead bounds a request: one part and its checksum.
+const maxRead = format.MaxStored + 4
 
 // tailRead is how much of the end of an SST is read to find its info.
 const tailRead = 4 << 10

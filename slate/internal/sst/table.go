@@ -37,6 +37,16 @@ func (t *Table) fail(offset uint64, err error) error {
 	return format.InObject(t.object, int64(offset), err)
 }
 
+// unseal returns a part as it was before transformer and codec.
+func (t *Table) unseal(part []byte) ([]byte, error) {
+	return format.Unseal(part, t.sst.Info.Codec, t.store.opts.Transformer)
+}
+
+// strange is fail for an error in decoding a part whose checksum is right.
+func (t *Table) strange(offset uint64, err error) error {
+	return t.fail(offset, format.Strange(err, t.store.opts.Transformer))
+}
+
 // Lookup says what Get looks for.
 type Lookup struct {
 	Key    []byte
@@ -50,7 +60,8 @@ type Lookup struct {
 // tombstones and merge operands too. If there is one it is written to dst: its
 // Key is the lookup's, its Value aliases a cached block and must not be
 // changed, but may be kept. Errors are those of the bucket or match
-// format.ErrCorrupt, as *format.ObjectError.
+// format.ErrCorrupt, as *format.ObjectError, or format.ErrTransform, as
+// *format.TransformError.
 //
 // A hit in the cache costs no allocation. Without the cache's help it costs at
 // most two requests: filter and index, then the blocks that may hold the key.
@@ -186,18 +197,18 @@ func (t *Table) fromWindow(index *format.Index, w *window, i int, noFill bool) (
 // decodeBlock decodes block i from its stored bytes. own says that the block
 // must not keep them, as they are part of something larger.
 func (t *Table) decodeBlock(index *format.Index, i int, part []byte, own bool) (*format.Block, error) {
-	raw, err := format.Unseal(part, t.sst.Info.Codec)
+	raw, err := t.unseal(part)
 	if err != nil {
 		return nil, t.fail(index.Offset(i), err)
 	}
-	if own && t.sst.Info.Codec == format.None {
+	if own && t.sst.Info.Codec == format.None { // a transformer may have returned a part of it
 		raw = append(make([]byte, 0, len(raw)), raw...)
 	}
 	b, err := format.DecodeBlock(raw, t.sst.Version)
-	if err == nil {
-		err = t.checkBounds(b, i, index.Len())
-	}
 	if err != nil {
+		return nil, t.strange(index.Offset(i), err)
+	}
+	if err := t.checkBounds(b, i, index.Len()); err != nil {
 		return nil, t.fail(index.Offset(i), err)
 	}
 	return b, nil
@@ -323,14 +334,16 @@ func (t *Table) loadMeta(ctx context.Context, fill bool) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The index comes first: a filter that was written through another
+	// transformer may look like one, and must not be asked.
 	var m metaParts
+	if m.index, err = t.decodeIndex(data[info.IndexOffset-base:], fill); err != nil {
+		return nil, err
+	}
 	if info.FilterLen > 0 {
 		if m.filter, err = t.decodeFilter(data[info.FilterOffset-base:info.FilterOffset+info.FilterLen-base], fill); err != nil {
 			return nil, err
 		}
-	}
-	if m.index, err = t.decodeIndex(data[info.IndexOffset-base:], fill); err != nil {
-		return nil, err
 	}
 	for i := 0; whole && i < m.index.Len(); i++ {
 		from, to := m.index.Offset(i), m.index.Offset(i+1)
@@ -387,33 +400,20 @@ func (t *Table) Check(ctx context.Context) error {
 			return err
 		}
 	}
-	if info.StatsLen == 0 {
-		return nil
-	}
-	data, err := t.store.read(ctx, t.object, info.StatsOffset, info.StatsLen)
-	if err != nil {
-		return err
-	}
-	raw, err := format.Unseal(data, info.Codec)
-	if err == nil {
-		_, err = format.DecodeStats(raw)
-	}
-	if err != nil {
-		return t.fail(info.StatsOffset, err)
-	}
-	return nil
+	_, err := t.Stats(ctx)
+	return err
 }
 
 // decodeIndex decodes the index and keeps it if fill says so.
 func (t *Table) decodeIndex(part []byte, fill bool) (*format.Index, error) {
 	info := &t.sst.Info
-	raw, err := format.Unseal(part, info.Codec)
+	raw, err := t.unseal(part)
 	if err != nil {
 		return nil, t.fail(info.IndexOffset, err)
 	}
 	x, err := format.DecodeIndex(raw, info.FilterOffset)
 	if err != nil {
-		return nil, t.fail(info.IndexOffset, err)
+		return nil, t.strange(info.IndexOffset, err)
 	}
 	if x.Len() == 0 {
 		return nil, t.fail(info.IndexOffset, &format.DecodeError{Reason: "index without blocks"})
@@ -428,7 +428,7 @@ func (t *Table) decodeIndex(part []byte, fill bool) (*format.Index, error) {
 // a filter that we know counts as one that may contain every key.
 func (t *Table) decodeFilter(part []byte, fill bool) (*filter, error) {
 	info := &t.sst.Info
-	raw, err := format.Unseal(part, info.Codec)
+	raw, err := t.unseal(part)
 	if err != nil {
 		return nil, t.fail(info.FilterOffset, err)
 	}
@@ -437,7 +437,7 @@ func (t *Table) decodeFilter(part []byte, fill bool) (*filter, error) {
 	}
 	bloom, err := format.DecodeFilter(raw, info.FilterFormat)
 	if err != nil {
-		return nil, t.fail(info.FilterOffset, err)
+		return nil, t.strange(info.FilterOffset, err)
 	}
 	if bloom == nil {
 		bloom = format.AnyKey

@@ -402,8 +402,8 @@ func TestFlippedBytes(t *testing.T) {
 		}
 		for i := range len(data) - covered {
 			data[covered+i] ^= 0x10
-			if _, err := Parse(data); err == nil {
-				if f, _ := Parse(data); f != nil {
+			if _, err := Parse(data, nil); err == nil {
+				if f, _ := Parse(data, nil); f != nil {
 					if _, err = f.Stats(); err == nil {
 						t.Fatalf("%s: byte %d flipped in the tail: no error", codec, covered+i)
 					}

@@ -14,13 +14,22 @@ import (
 	"github.com/stele-db/stele/slate/internal/format"
 )
 
+func fence(t testing.TB, transform format.Transformer) []byte {
+	t.Helper()
+	data, err := EncodeFence(transform)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 // Our fence is SlateDB's, byte by byte.
 func TestFence(t *testing.T) {
 	want, err := os.ReadFile(fixtures + "/annotated/db/wal/00000000000000000001.sst")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := EncodeFence(); !bytes.Equal(got, want) {
+	if got := fence(t, nil); !bytes.Equal(got, want) {
 		t.Errorf("fence is %x, want %x", got, want)
 	}
 }
@@ -31,9 +40,12 @@ func TestReadWALFences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, data := range [][]byte{nil, {}, EncodeFence(), wal} {
-		if rows, err := ReadWAL(data); len(rows) != 0 || err != nil {
+	for i, data := range [][]byte{nil, {}, fence(t, nil), wal} {
+		if rows, err := ReadWAL(data, nil); len(rows) != 0 || err != nil {
 			t.Errorf("fence %d: %d rows, %v", i, len(rows), err)
+		}
+		if rows, err := HasRows(data); rows || err != nil {
+			t.Errorf("fence %d has rows: %v, %v", i, rows, err)
 		}
 	}
 }
@@ -49,13 +61,13 @@ func TestReadWALRefuses(t *testing.T) {
 	}
 	newer := 0 // cut where the bytes happen to look like a footer
 	for n := 1; n < len(data); n++ {
-		_, err := ReadWAL(data[:n])
+		_, err := ReadWAL(data[:n], nil)
 		if errors.Is(err, format.ErrNewer) {
 			newer++
 		} else if !errors.Is(err, format.ErrCorrupt) {
 			t.Errorf("cut to %d bytes: %v, want corrupt", n, err)
 		}
-		if _, err := ReadWAL(data[n:]); err == nil {
+		if _, err := ReadWAL(data[n:], nil); err == nil {
 			t.Errorf("first %d bytes missing: no error", n)
 		}
 	}
@@ -65,14 +77,14 @@ func TestReadWALRefuses(t *testing.T) {
 	for i := range data {
 		bad := bytes.Clone(data)
 		bad[i] ^= 1
-		rows, err := ReadWAL(bad)
+		rows, err := ReadWAL(bad, nil)
 		var d *format.DecodeError
 		if err == nil || !errors.As(err, &d) && !errors.Is(err, format.ErrNewer) {
 			t.Errorf("byte %d flipped: %d rows, %v", i, len(rows), err)
 		}
 	}
 	data[len(data)-1] = 3
-	if _, err := ReadWAL(data); !errors.Is(err, format.ErrNewer) || errors.Is(err, format.ErrCorrupt) {
+	if _, err := ReadWAL(data, nil); !errors.Is(err, format.ErrNewer) || errors.Is(err, format.ErrCorrupt) {
 		t.Errorf("version 3: %v", err)
 	}
 }
@@ -96,7 +108,7 @@ func TestWALRoundTrip(t *testing.T) {
 		if err != nil || info.Type != format.WAL || info.HasLast || binary.BigEndian.Uint64(info.FirstKey) != 1 {
 			rt.Fatalf("%v %+v", err, info)
 		}
-		got, err := ReadWAL(data)
+		got, err := ReadWAL(data, nil)
 		if err != nil || len(got) != len(rows) {
 			rt.Fatalf("%d rows, want %d: %v", len(got), len(rows), err)
 		}
@@ -166,7 +178,7 @@ func fileV1(t testing.TB, rows []format.Row, perBlock int, codec format.Codec) (
 	seal := func(raw []byte, c format.Codec) uint64 {
 		before := len(out)
 		var err error
-		if out, err = format.Seal(out, raw, c); err != nil {
+		if out, err = format.Seal(out, raw, c, nil); err != nil {
 			t.Fatal(err)
 		}
 		return uint64(len(out) - before)
@@ -209,7 +221,7 @@ func TestVersion1(t *testing.T) {
 			}
 		}
 		data, info := fileV1(t, rows, rapid.IntRange(1, 40).Draw(rt, "per block"), format.Codec(rapid.IntRange(0, 4).Draw(rt, "codec")))
-		got, err := ReadWAL(data)
+		got, err := ReadWAL(data, nil)
 		if err != nil {
 			rt.Fatal(err)
 		}

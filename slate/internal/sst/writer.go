@@ -27,6 +27,8 @@ type WriterOptions struct {
 	BlockSize int
 	// Codec compresses everything but the info; default none.
 	Codec format.Codec
+	// Transformer changes what the codec has made; nil: nothing does.
+	Transformer format.Transformer
 	// BitsPerKey is the size of the Bloom filter, default 10 bits a row, which
 	// lets through about one in a hundred; at most 255.
 	BitsPerKey int
@@ -184,7 +186,7 @@ func (w *Writer) cut() error {
 
 // seal appends a part to the object.
 func (w *Writer) seal(raw []byte) error {
-	out, err := format.Seal(w.out, raw, w.opts.Codec)
+	out, err := format.Seal(w.out, raw, w.opts.Codec, w.opts.Transformer)
 	if err != nil {
 		w.err = err
 		return err
@@ -260,19 +262,18 @@ func (w *Writer) finishParts(info *format.SSTInfo) error {
 	return nil
 }
 
-// sealInfo appends the info, which is never compressed.
+// sealInfo appends the info, which is never compressed or transformed.
 func (w *Writer) sealInfo(info *format.SSTInfo) error {
-	out, err := format.Seal(w.out, format.EncodeInfo(info), format.None)
+	out, err := format.Seal(w.out, format.EncodeInfo(info), format.None, nil)
 	w.out = out
 	return err
 }
 
 // EncodeFence returns a WAL object without rows, by which a writer takes a WAL
-// id from those before it, in the form that every SlateDB from 0.12 on reads.
-func EncodeFence() []byte {
-	data, _, err := NewWriter(WriterOptions{}).Finish()
-	if err != nil {
-		panic("sst: encode fence: " + err.Error()) // nothing was compressed
-	}
-	return data
+// id from those before it, in the form that every SlateDB from 0.12 on reads. Its
+// index and statistics, of nothing, go through t unless it is nil, whose error is
+// the only one there is.
+func EncodeFence(t format.Transformer) ([]byte, error) {
+	data, _, err := NewWriter(WriterOptions{Transformer: t}).Finish()
+	return data, err
 }

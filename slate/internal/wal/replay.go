@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/stele-db/stele/slate/bucket"
@@ -16,6 +17,8 @@ import (
 type Place struct {
 	Bucket bucket.Bucket
 	Root   layout.Root
+	// Transformer is the one that the objects were written with; nil: none.
+	Transformer format.Transformer
 }
 
 // Key names the object with this id.
@@ -46,11 +49,43 @@ func (p Place) Read(ctx context.Context, id uint64) ([]format.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := sst.ReadWAL(data)
+	rows, err := sst.ReadWAL(data, p.Transformer)
 	if err != nil {
 		return nil, format.InObject(key, 0, err)
 	}
 	return rows, nil
+}
+
+// CheckTransformer returns an error if the first object after the one with this
+// id that says anything about it was written with another transformer than the
+// place's, or is corrupt.
+func (p Place) CheckTransformer(ctx context.Context, after uint64) error {
+	for id := after + 1; ; id++ {
+		key := p.Key(id)
+		data, err := p.Bucket.Get(ctx, key)
+		if errors.Is(err, bucket.ErrNotFound) {
+			return nil
+		}
+		if err == nil && len(data) == 0 {
+			continue // a fence of SlateDB's
+		}
+		if err == nil {
+			_, err = sst.Parse(data, p.Transformer)
+		}
+		return format.InObject(key, 0, err)
+	}
+}
+
+// HasRows reports whether an object holds rows, which it tells without its
+// transformer.
+func (p Place) HasRows(ctx context.Context, id uint64) (bool, error) {
+	key := p.Key(id)
+	data, err := p.Bucket.Get(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	rows, err := sst.HasRows(data)
+	return rows, format.InObject(key, 0, err)
 }
 
 // Order checks that the rows of a log come in the order in which they were

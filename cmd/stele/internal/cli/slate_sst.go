@@ -33,7 +33,7 @@ func (c *slateSSTCmd) Run(e *env) error {
 		return usagef("--limit is %d, which must not be negative", c.Limit)
 	}
 	return c.withBucket(e, func(b bucket.Bucket, path string) error {
-		info, err := slate.ReadSST(e.ctx, path, b, c.ID, nil)
+		info, err := slate.ReadSST(e.ctx, path, b, c.ID, slate.InspectOptions{}, nil)
 		if errors.Is(err, bucket.ErrNotFound) {
 			return fmt.Errorf("no SST %s in the database at %s", c.ID, c.DB)
 		}
@@ -76,7 +76,7 @@ func (c *slateSSTCmd) rows(e *env, w *bufio.Writer, b bucket.Bucket, path string
 		}
 	}
 	g, n := newGrid(w, e.stdout, rowColumns...), 0
-	_, err := slate.ReadSST(e.ctx, path, b, c.ID, func(r slate.RowInfo) error {
+	_, err := slate.ReadSST(e.ctx, path, b, c.ID, slate.InspectOptions{}, func(r slate.RowInfo) error {
 		n++
 		var err error
 		if c.JSON {

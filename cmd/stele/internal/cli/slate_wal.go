@@ -67,7 +67,7 @@ func (c *slateWALCmd) list(e *env, w *bufio.Writer, b bucket.Bucket, path string
 	}
 	g := newGrid(w, e.stdout, "object", "rows", "first seq", "last seq")
 	for _, id := range ids {
-		rows, err := slate.ReadWAL(e.ctx, path, b, id)
+		rows, err := slate.ReadWAL(e.ctx, path, b, id, slate.InspectOptions{})
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (c *slateWALCmd) list(e *env, w *bufio.Writer, b bucket.Bucket, path string
 }
 
 func (c *slateWALCmd) rows(e *env, w *bufio.Writer, b bucket.Bucket, path string) error {
-	rows, err := slate.ReadWAL(e.ctx, path, b, c.ID)
+	rows, err := slate.ReadWAL(e.ctx, path, b, c.ID, slate.InspectOptions{})
 	if errors.Is(err, bucket.ErrNotFound) {
 		return fmt.Errorf("no log object %d in the database at %s", c.ID, c.DB)
 	}
