@@ -16,6 +16,7 @@ import (
 	"github.com/stele-db/stele/kv/memkv"
 	"github.com/stele-db/stele/record"
 	"github.com/stele-db/stele/slate"
+	"github.com/stele-db/stele/slate/bucket"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -79,6 +80,27 @@ func TestFolder(t *testing.T) {
 	_, err = stele.OpenReader(ctx, url, stele.Options{Tables: []stele.Model{stele.NewTable[Other, int]("other")}})
 	if !errors.Is(err, stele.ErrNoTable) || !errors.Is(err, stele.ErrNotFound) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A reader opens the database with the writer's settings: here it finds a log
+// that lies elsewhere.
+func TestReaderHasTheEnginesSettings(t *testing.T) {
+	ctx, url := t.Context(), memURL()
+	opts := stele.Options{Tables: []stele.Model{Users}, Engine: slate.Options{WALBucket: bucket.NewInMemBucket(), WALPath: "/"}}
+	db := openURL(t, url, opts)
+	if err := Users.Put(ctx, db, &User{ID: "u1", City: "Oslo"}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := stele.OpenReader(ctx, url, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Users.Get(ctx, r, "u1"); err != nil {
+		t.Errorf("a row that is in the log only: %v", err)
+	}
+	if err := errors.Join(r.Close(), db.Close()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -16,5 +16,8 @@ func openWriter(ctx context.Context, url string, opts Options) (kv.Store, error)
 // openReader opens it for reading.
 func openReader(ctx context.Context, url string, opts Options) (kv.Store, error) {
 	e := opts.engineOptions()
-	return slatekv.OpenReader(ctx, url, slate.ReaderOptions{CacheBytes: e.CacheBytes, BlockTransformer: e.BlockTransformer, Clock: e.Clock})
+	return slatekv.OpenReader(ctx, url, slate.ReaderOptions{
+		WALBucket: e.WALBucket, WALPath: e.WALPath, CacheBytes: e.CacheBytes, MaxReads: e.MaxReads,
+		BlockTransformer: e.BlockTransformer, MergeOperator: e.MergeOperator, HideExpired: e.HideExpired, Clock: e.Clock,
+	})
 }
