@@ -45,13 +45,19 @@ type BlockTransformer interface {
 }
 
 // checkTransformer refuses a database that was written with another
-// transformer, before anything is written to it. It looks at an SST, or if there
-// is none at the log.
+// transformer, before anything is written to it. It looks at the smallest index
+// of an SST, or if there is none at the log.
 func (db *DB) checkTransformer(ctx context.Context, m *format.Manifest) error {
+	var least *format.SST
 	for t := range treeSSTs(m) {
-		return db.tables.Open(sstKey(m, t.ID, db.root), *t).CheckTransformer(ctx)
+		if least == nil || t.Info.IndexLen < least.Info.IndexLen {
+			least = t
+		}
 	}
-	if m.WriterEpoch == 0 {
+	switch {
+	case least != nil:
+		return db.tables.Open(sstKey(m, least.ID, db.root), *least).CheckTransformer(ctx)
+	case m.WriterEpoch == 0:
 		return nil // new
 	}
 	return db.logAt.CheckTransformer(ctx, m.ReplayAfterWAL)
