@@ -217,6 +217,11 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 		return errDeposed
 	}
 	c.admit()
+	if c.resting == nil && !c.isDeposed() {
+		if err := c.settle(ctx); err != nil {
+			return err
+		}
+	}
 	if o.closing {
 		return c.beginClosing(ctx, o)
 	}
@@ -355,13 +360,18 @@ func answer(requests []chan error, err error) {
 	}
 }
 
-// tree is what the scheduler sees: what is left to resume counts as under way.
+// tree is what the scheduler sees: what is left to resume counts as under way,
+// and so do the runs of what was begun and cannot be resumed until that is
+// recorded.
 func (c *compactor) tree() compact.Tree {
 	m := c.host.newest().Value
 	tree := c.busyTree(m)
 	for i := range c.left {
-		if p, ok := c.resumable(m, tree, &c.left[i].Compaction); ok {
+		e := &c.left[i]
+		if p, ok := c.resumable(m, tree, &e.Compaction); ok {
 			tree.Active = append(tree.Active, p)
+		} else if e.begun {
+			tree.Active = append(tree.Active, compact.Plan{Runs: e.Runs, Destination: e.Destination})
 		}
 	}
 	return tree
@@ -566,7 +576,7 @@ func (c *compactor) carryOut(ctx context.Context, j *compactJob) error {
 	job := c.newJob(j)
 	out, moved, err := c.produce(ctx, job, j)
 	if err == nil {
-		err = c.commit(ctx, j.spec, out, !moved)
+		err = c.commit(ctx, j, out, !moved)
 	}
 	read, written := job.Bytes()
 	e := CompactionEvent{SSTs: len(out), Read: read, Written: written, Took: c.opts.Clock.Now().Sub(began)}
@@ -749,7 +759,7 @@ func (c *compactor) produce(ctx context.Context, job *compact.Job, j *compactJob
 // commit publishes a finished compaction. If sources are replaced, a manifest
 // with a checkpoint of the old state goes before, so that readers in other
 // processes can finish.
-func (c *compactor) commit(ctx context.Context, spec compact.Spec, out []format.SST, replaced bool) error {
+func (c *compactor) commit(ctx context.Context, j *compactJob, out []format.SST, replaced bool) error {
 	if c.opts.ReaderGrace > 0 && replaced {
 		id, err := c.ids.uuid()
 		if err != nil {
@@ -763,9 +773,9 @@ func (c *compactor) commit(ctx context.Context, spec compact.Spec, out []format.
 		}
 	}
 	err := c.publish(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
-		return compact.Apply(m, spec, out)
+		return compact.Apply(m, j.manifest, j.spec, out)
 	})
-	if err != nil && c.committed(ctx, spec, out) {
+	if err != nil && c.committed(ctx, j, out) {
 		return nil
 	}
 	return err
@@ -773,12 +783,12 @@ func (c *compactor) commit(ctx context.Context, spec compact.Spec, out []format.
 
 // committed looks whether a compaction whose publication failed is in the
 // manifest all the same.
-func (c *compactor) committed(ctx context.Context, spec compact.Spec, out []format.SST) bool {
+func (c *compactor) committed(ctx context.Context, j *compactJob, out []format.SST) bool {
 	if c.host.reload(ctx) != nil {
 		return false
 	}
 	m := c.host.newest().Value
-	next, err := compact.Apply(m, spec, out)
+	next, err := compact.Apply(m, j.manifest, j.spec, out)
 	return err == nil && next == m
 }
 

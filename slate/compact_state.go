@@ -28,6 +28,11 @@ import (
 // SlateDB from 0.14 on records by subcompaction are not taken up, they are
 // written anew.
 //
+// The id of a run comes again once all above it are merged, but not before the
+// compaction that has consumed it is recorded as ended (compact.Tree.NextRun,
+// settle). Where that rule was broken, the manifest names the recorded output:
+// the compaction was committed, and what is in the tree are other runs.
+//
 // Others may add submitted compactions to the file while a compactor is at work
 // (SubmitCompaction). It takes note of them whenever it reads or writes the file.
 
@@ -192,7 +197,10 @@ func (c *compactor) resumable(m *format.Manifest, tree compact.Tree, e *format.C
 	return p, err == nil && p.Check(tree) == nil
 }
 
-var errSourcesGone = errors.New("its sources are gone: they have been compacted meanwhile")
+var (
+	errSourcesGone = errors.New("its sources are gone: they have been compacted meanwhile")
+	errCommitted   = errors.New("it has been committed already: its output is in the tree")
+)
 
 // recordedPlan returns a recorded compaction as a plan for m. A file of version 1
 // does not tell the destination of a compaction of L0 alone: nothing of the
@@ -200,6 +208,9 @@ var errSourcesGone = errors.New("its sources are gone: they have been compacted 
 func recordedPlan(m *format.Manifest, tree compact.Tree, e *format.Compaction) (compact.Plan, error) {
 	if e.Drain || len(e.Segment) > 0 {
 		return compact.Plan{}, errSegments
+	}
+	if inTree(m, e.Output) {
+		return compact.Plan{}, errCommitted
 	}
 	s := compact.Spec{L0: e.L0, Runs: e.Runs, Destination: e.Destination}
 	if len(s.Runs) == 0 {
@@ -210,6 +221,17 @@ func recordedPlan(m *format.Manifest, tree compact.Tree, e *format.Compaction) (
 		return p, errSourcesGone
 	}
 	return p, nil
+}
+
+// inTree reports whether a run has one of the SSTs.
+func inTree(m *format.Manifest, ssts []format.SST) bool {
+	ids := map[format.ULID]bool{}
+	for i := range ssts {
+		ids[ssts[i].ID] = true
+	}
+	return slices.ContainsFunc(m.Runs, func(r format.SortedRun) bool {
+		return slices.ContainsFunc(r.SSTs, func(t format.SST) bool { return ids[t.ID] })
+	})
 }
 
 // pruned leaves of the compactions that have ended the last one, whose id tells
@@ -231,9 +253,10 @@ func pruned(all []format.Compaction) []format.Compaction {
 	return kept
 }
 
-// record writes the state of one compaction to the compactions file, and takes
-// note of what others have submitted there. To do it twice does no harm.
-func (c *compactor) record(ctx context.Context, entry format.Compaction) error {
+// record writes the state of compactions to the compactions file, leaves out
+// those that were dropped, and takes note of what others have submitted there. To
+// do it twice does no harm.
+func (c *compactor) record(ctx context.Context, entries ...format.Compaction) error {
 	if _, err := acquire(ctx, c.recording); err != nil {
 		return err
 	}
@@ -245,11 +268,12 @@ func (c *compactor) record(ctx context.Context, entry format.Compaction) error {
 		if f.CompactorEpoch > epoch {
 			return nil, errDeposed
 		}
-		all := []format.Compaction{entry}
+		all := slices.Clone(entries)
 		c.mu.Lock()
 		for _, e := range f.Recent {
 			ours, noted := c.known[e.ID]
-			if e.ID != entry.ID && (ours || !noted || e.Status.Finished()) {
+			anew := slices.ContainsFunc(entries, func(n format.Compaction) bool { return n.ID == e.ID })
+			if !anew && (ours || !noted || e.Status.Finished()) {
 				all = append(all, e)
 			}
 		}
@@ -259,13 +283,30 @@ func (c *compactor) record(ctx context.Context, entry format.Compaction) error {
 	if err != nil {
 		return err
 	}
-	if entry.Status.Finished() {
-		c.mu.Lock()
-		delete(c.known, entry.ID)
-		c.mu.Unlock()
+	c.mu.Lock()
+	for _, e := range entries {
+		if e.Status.Finished() {
+			delete(c.known, e.ID)
+		}
 	}
+	c.mu.Unlock()
 	c.notice(v)
 	return nil
+}
+
+// settle leaves what was dropped out of the file now, before anything is started:
+// recorded as unfinished it must not outlive the ids of its runs.
+func (c *compactor) settle(ctx context.Context) error {
+	c.mu.Lock()
+	dropped := false
+	for _, ours := range c.known {
+		dropped = dropped || !ours
+	}
+	c.mu.Unlock()
+	if !dropped {
+		return nil
+	}
+	return c.record(ctx)
 }
 
 // look reads the compactions file if there is a new version of it.
@@ -345,9 +386,12 @@ func (c *compactor) refuse(ctx context.Context, m *format.Manifest, e unstarted,
 
 // outcome is how a recorded compaction has ended that may not be carried out any
 // more, or is recorded no more, while m is the latest manifest. It was committed
-// if it had been begun and nothing is left of its sources: what was made of them
-// is younger than itself.
+// if its output is there, or if it had been begun and nothing is left of its
+// sources: what was made of them is younger than itself.
 func outcome(m *format.Manifest, e *format.Compaction) format.CompactionStatus {
+	if inTree(m, e.Output) {
+		return format.CompactionCompleted
+	}
 	l0 := slices.ContainsFunc(m.L0, func(t format.SST) bool { return slices.Contains(e.L0, t.ViewID) })
 	runs := slices.ContainsFunc(m.Runs, func(r format.SortedRun) bool {
 		return slices.Contains(e.Runs, r.ID) && slices.ContainsFunc(r.SSTs, func(t format.SST) bool { return t.ID.Compare(e.ID) < 0 })

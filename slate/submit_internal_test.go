@@ -24,7 +24,7 @@ func TestSubmittableBesideNewerSlateDB(t *testing.T) {
 
 func TestOutcome(t *testing.T) {
 	old, young := someSST(1, "a", "z", 9), someSST(9, "a", "z", 9)
-	e := format.Compaction{ID: someSST(5, "", "", 0).ID, L0: []format.ULID{someSST(2, "", "", 0).ID}, Runs: []uint32{3}}
+	e := format.Compaction{ID: someSST(5, "", "", 0).ID, L0: []format.ULID{someSST(2, "", "", 0).ID}, Runs: []uint32{4, 3}}
 	for _, c := range []struct {
 		name   string
 		status format.CompactionStatus
@@ -44,5 +44,9 @@ func TestOutcome(t *testing.T) {
 		if got := outcome(&format.Manifest{L0: c.l0, Runs: c.runs}, &e); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+	}
+	e.Status, e.Output = format.CompactionRunning, []format.SST{young}
+	if got := outcome(&format.Manifest{Runs: []format.SortedRun{{ID: 4, SSTs: []format.SST{old}}, {ID: 3, SSTs: []format.SST{young}}}}, &e); got != format.CompactionCompleted {
+		t.Errorf("its output below another run with the id of a source: %v", got)
 	}
 }

@@ -68,7 +68,7 @@ func TestApply(t *testing.T) {
 		{tree([]byte{5}, 6, 4, 2), compact.Spec{Runs: []uint32{6, 4}, Destination: 4}, "L0 5 | run 4 of 1 | run 2 of 0"},
 	} {
 		before := shape(c.m)
-		got, err := compact.Apply(c.m, c.spec, out)
+		got, err := compact.Apply(c.m, c.m, c.spec, out)
 		if err != nil || shape(got) != c.want {
 			t.Errorf("%s: got %s, want %s, %v", before, shape(got), c.want, err)
 		}
@@ -76,7 +76,60 @@ func TestApply(t *testing.T) {
 			t.Errorf("Apply changed its argument from %s to %s", before, shape(c.m))
 		}
 	}
-	if _, err := compact.Apply(tree([]byte{2}), compact.Spec{L0: []format.ULID{id(2), id(1)}}, out); err == nil {
+	all := tree([]byte{2, 1})
+	if _, err := compact.Apply(tree([]byte{2}), all, compact.Spec{L0: []format.ULID{id(2), id(1)}}, out); err == nil {
 		t.Error("a source that is gone was not noticed")
+	}
+}
+
+// A compaction is applied once, also where other runs have got the ids of its
+// sources since, and never to those.
+func TestApplyTellsRunsOfTheSameID(t *testing.T) {
+	run := func(id uint32, ssts ...byte) format.SortedRun {
+		r := format.SortedRun{ID: id}
+		for _, n := range ssts {
+			r.SSTs = append(r.SSTs, table(n))
+		}
+		return r
+	}
+	from := &format.Manifest{Runs: []format.SortedRun{run(6, 3), run(4, 1, 2)}}
+	spec, out := compact.Spec{Runs: []uint32{6, 4}, Destination: 4}, []format.SST{table(8), table(9)}
+	once, err := compact.Apply(from, from, spec, out)
+	if err != nil || shape(once) != "L0 | run 4 of 2" {
+		t.Fatalf("%s, %v", shape(once), err)
+	}
+	for _, c := range []struct {
+		name string
+		runs []format.SortedRun
+		done bool
+	}{
+		{"at once", once.Runs, true},
+		{"below a new run 6", []format.SortedRun{run(6, 10), run(4, 8, 9)}, true},
+		{"other runs", []format.SortedRun{run(6, 10), run(4, 11)}, false},
+		{"another run 6", []format.SortedRun{run(6, 10), run(4, 1, 2)}, false},
+		{"one is gone", []format.SortedRun{run(4, 1, 2)}, false},
+	} {
+		m := &format.Manifest{Runs: c.runs}
+		if got, err := compact.Apply(m, from, spec, out); c.done && got != m || !c.done && err == nil {
+			t.Errorf("%s: %v, %v", c.name, got, err)
+		}
+	}
+	t.Run("nothing was left of it", func(t *testing.T) {
+		empty, err := compact.Apply(from, from, spec, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := compact.Apply(empty, from, spec, nil); again != empty || err != nil {
+			t.Errorf("again: %v, %v", again, err)
+		}
+	})
+}
+
+// The id of a new run is above all that somebody may find recorded.
+func TestNextRun(t *testing.T) {
+	shape := compact.Shape(tree(nil, 0))
+	shape.Active = []compact.Plan{{Runs: []uint32{7, 4, 0}, Destination: 0}}
+	if next := shape.NextRun(); next != 8 {
+		t.Errorf("next run %d", next)
 	}
 }

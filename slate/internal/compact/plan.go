@@ -55,7 +55,8 @@ func Shape(m *format.Manifest) Tree {
 }
 
 // NextRun returns the id of a run that is newer than every run there is or will
-// be.
+// be, and that no source of a compaction under way has: recorded with its source
+// runs, it may be resumed by their ids.
 func (t *Tree) NextRun() uint32 {
 	next := uint32(0)
 	for _, r := range t.Runs {
@@ -63,6 +64,9 @@ func (t *Tree) NextRun() uint32 {
 	}
 	for _, a := range t.Active {
 		next = max(next, a.Destination+1)
+		for _, id := range a.Runs {
+			next = max(next, id+1)
+		}
 	}
 	return next
 }
@@ -164,19 +168,19 @@ func (s Spec) Plan(m *format.Manifest) (Plan, bool) {
 	return p, true
 }
 
-// Apply returns m with the spec's sources replaced by the finished run. It
-// returns m itself if that has happened already, and an error if a source is
-// gone otherwise: somebody else compacted it.
-func Apply(m *format.Manifest, s Spec, run []format.SST) (*format.Manifest, error) {
-	if applied(m, s, run) {
-		return m, nil
+// Apply returns m with the spec's sources, as they stood in from, replaced by
+// the finished run. It returns m itself if that has happened already, and an
+// error if a source is gone otherwise: somebody else compacted it.
+func Apply(m, from *format.Manifest, s Spec, run []format.SST) (*format.Manifest, error) {
+	if !there(m, from, s) {
+		if at := findRun(m, s.Destination); at >= 0 && sameSSTs(m.Runs[at].SSTs, run) {
+			return m, nil
+		}
+		return nil, fmt.Errorf("sources of the compaction into run %d are gone from the manifest", s.Destination)
 	}
 	next := *m
 	next.L0 = slices.DeleteFunc(slices.Clone(m.L0), func(t format.SST) bool { return slices.Contains(s.L0, t.ViewID) })
 	next.Runs = slices.DeleteFunc(slices.Clone(m.Runs), func(r format.SortedRun) bool { return slices.Contains(s.Runs, r.ID) })
-	if len(m.L0)-len(next.L0) != len(s.L0) || len(m.Runs)-len(next.Runs) != len(s.Runs) {
-		return nil, fmt.Errorf("sources of the compaction into run %d are gone from the manifest", s.Destination)
-	}
 	at := slices.IndexFunc(next.Runs, func(r format.SortedRun) bool { return r.ID <= s.Destination })
 	if at >= 0 && next.Runs[at].ID == s.Destination {
 		return nil, fmt.Errorf("run %d, the destination of a compaction, is there already", s.Destination)
@@ -193,21 +197,28 @@ func Apply(m *format.Manifest, s Spec, run []format.SST) (*format.Manifest, erro
 	return &next, nil
 }
 
-// applied reports whether m holds the run in place of the spec's sources.
-func applied(m *format.Manifest, s Spec, run []format.SST) bool {
-	for _, t := range m.L0 {
-		if slices.Contains(s.L0, t.ViewID) {
+// there reports whether m has the spec's sources as from has them. The id of a
+// run does not tell: it comes again once all runs above are merged into older
+// ones.
+func there(m, from *format.Manifest, s Spec) bool {
+	for _, id := range s.L0 {
+		if !slices.ContainsFunc(m.L0, func(t format.SST) bool { return t.ViewID == id }) {
 			return false
 		}
 	}
-	there := false
-	for _, r := range m.Runs {
-		switch {
-		case r.ID == s.Destination:
-			there = slices.EqualFunc(r.SSTs, run, func(a, b format.SST) bool { return a.ID == b.ID && a.ViewID == b.ViewID })
-		case slices.Contains(s.Runs, r.ID):
+	for _, id := range s.Runs {
+		now, then := findRun(m, id), findRun(from, id)
+		if now < 0 || then < 0 || !sameSSTs(m.Runs[now].SSTs, from.Runs[then].SSTs) {
 			return false
 		}
 	}
-	return there
+	return true
+}
+
+func findRun(m *format.Manifest, id uint32) int {
+	return slices.IndexFunc(m.Runs, func(r format.SortedRun) bool { return r.ID == id })
+}
+
+func sameSSTs(a, b []format.SST) bool {
+	return slices.EqualFunc(a, b, func(a, b format.SST) bool { return a.ID == b.ID && a.ViewID == b.ViewID })
 }
