@@ -365,6 +365,9 @@ func (r *race) writer(name string) {
 		MaxWALObjects: []int{3, 4096}[r.draw(2, name, "log")],
 		GCMinAge:      []time.Duration{-1, 30 * time.Second, 5 * time.Minute}[r.draw(3, name, "garbage")],
 	}
+	if r.draw(2, name, "compactions") == 0 { // many at once, so that ids of runs come again soon
+		opts.Compaction = slate.CompactionOptions{Scheduler: slate.SizeTiered{MinSources: 2, MinL0: 1, MaxSources: 3}, MaxJobs: 4, Workers: 4}
+	}
 	for life := range 4 {
 		me := fmt.Sprintf("%s, life %d", name, life)
 		opts.Random = r.random(me)
