@@ -50,10 +50,8 @@ func TestCloseModes(t *testing.T) {
 				t.Errorf("mode %d: %d SSTs, want %d", c.mode, n, c.l0)
 			}
 			next := open(t, b, slate.Options{})
-			equal(t, fmt.Sprint("after mode ", c.mode), next, c.want)
-			if err := next.Close(); err != nil {
-				t.Fatal(err)
-			}
+			everything(t, fmt.Sprint("after mode ", c.mode), next, c.want)
+			mustClose(t, next)
 		})
 	}
 	db := open(t, bucket.NewInMemBucket(), slate.Options{})
@@ -94,11 +92,7 @@ func TestCloseAmidBackgroundWork(t *testing.T) {
 				if took := time.Since(began); took > 100*time.Millisecond {
 					t.Errorf("mode %d at %d: it took %s", mode, moment, took)
 				}
-				next := open(t, b, opts)
-				equal(t, fmt.Sprintf("after mode %d at %d", mode, moment), next, want)
-				if err := next.Close(); err != nil {
-					t.Fatal(err)
-				}
+				nextWriter(t, fmt.Sprintf("after mode %d at %d", mode, moment), b, opts, want)
 			})
 		}
 	}

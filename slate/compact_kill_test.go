@@ -65,9 +65,7 @@ func grow(t *testing.T, b *faulty.Bucket) model {
 			t.Fatal(err)
 		}
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	return m
 }
 

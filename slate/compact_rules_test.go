@@ -70,9 +70,7 @@ func level(t testing.TB, db *slate.DB, ops ...string) {
 			t.Fatal(err)
 		}
 	}
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, db)
 }
 
 // Shadowed versions, tombstones and operands go exactly when no snapshot and no
@@ -112,15 +110,11 @@ func TestWhatCompactionsDrop(t *testing.T) {
 	}
 	old.Close()
 	level(t, db, "q=1")
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	if got, want := runs(t, b), "| 0: b value 4, n merge 12, q value 1"; got != want {
 		t.Errorf("after the snapshot:\n got %s\nwant %s", got, want)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 }
 
 // SSTs that share no keys, hold values only and are not too small become a run
@@ -157,9 +151,7 @@ func TestMoves(t *testing.T) {
 			equalScan(t, mustOpen(t, b, slate.ReaderOptions{MergeOperator: slate.Concat}), want)
 			collect(t, b, anyAge)
 			equalScan(t, db, want)
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 		})
 	}
 }
@@ -209,9 +201,7 @@ func TestCompactionFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	equalScan(t, db, []string{"keep=012", "replace=new"})
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 }
 
 // What a scheduler may not propose is not carried out.
@@ -239,10 +229,8 @@ func TestBadPlansAreRefused(t *testing.T) {
 				t.Errorf("%v: %v, logged %q", p, seen.all, log.String())
 			}
 		}
-		equal(t, "writer", db, model{"a": "3"})
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		everything(t, "writer", db, model{"a": "3"})
+		mustClose(t, db)
 	})
 }
 
@@ -276,10 +264,8 @@ func TestTiersRewriteLittle(t *testing.T) {
 		if ratio < 1 || ratio > 4.5 || len(info.L0)+len(info.Runs) > 3+3*4 {
 			t.Error("that is not what size tiers do")
 		}
-		equal(t, "writer", db, m)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		everything(t, "writer", db, m)
+		mustClose(t, db)
 	})
 }
 
@@ -324,9 +310,7 @@ func TestBackPressure(t *testing.T) {
 				level(t, db, ops...)
 				carryOut(t, inner, slate.CompactionPlan{L0: 1, Destination: uint32(run)}, opts)
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 
 			b := faulty.New(inner, faulty.Options{})
 			b.Add(faulty.Rule{Delay: 20 * time.Millisecond})
@@ -356,10 +340,8 @@ func TestBackPressure(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			equal(t, "writer", db, m)
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			everything(t, "writer", db, m)
+			mustClose(t, db)
 			var ofL0, ofRuns time.Duration
 			for _, e := range seen.all {
 				if e.L0 > 0 && len(e.Runs) == 0 {

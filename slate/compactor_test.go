@@ -74,9 +74,7 @@ func TestStandaloneCompactorLosesNothing(t *testing.T) {
 				k := fmt.Sprintf("%02d", rnd.IntN(60))
 				switch n := rnd.IntN(20); {
 				case n < 3:
-					if err := db.FlushMemtable(t.Context()); err != nil {
-						t.Fatal(err)
-					}
+					mustFlush(t, db)
 				case n < 7:
 					delete(m, k)
 					if err := db.Delete(t.Context(), []byte(k)); err != nil {
@@ -121,14 +119,8 @@ func TestStandaloneCompactorLosesNothing(t *testing.T) {
 			if n := seen.states(); n["completed"]+n["moved"] < 5 || n["failed"] > 0 {
 				t.Errorf("seed %d: compactions: %v", seed, n)
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
-			next := open(t, b, slate.Options{})
-			everything(t, "next writer", next, m)
-			if err := next.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
+			nextWriter(t, fmt.Sprint("seed ", seed), b, slate.Options{}, m)
 		})
 	}
 }
@@ -142,9 +134,7 @@ func TestSecondCompactorDeposesTheFirst(t *testing.T) {
 		four := func(name string) {
 			for i := range 4 {
 				put(t, db, fmt.Sprint(name, i), name)
-				if err := db.FlushMemtable(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustFlush(t, db)
 			}
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
@@ -175,9 +165,7 @@ func TestSecondCompactorDeposesTheFirst(t *testing.T) {
 		if n := len(drain(t, db.Scan(t.Context(), slate.Range{}))); n != 12 {
 			t.Errorf("%d rows, want 12", n)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -243,13 +231,9 @@ func TestCompactorsFight(t *testing.T) {
 			if n := seen.states(); fenced[0] == 0 || fenced[1] == 0 || n["completed"] == 0 {
 				t.Errorf("seed %d: fenced %v, %v", seed, fenced, n)
 			}
-			if err := db.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustCompact(t, db)
 			everything(t, fmt.Sprintf("seed %d, compacted", seed), db, m)
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 			if err := compactAll(t.Context(), b, slate.Options{ReaderGrace: -1, GCMinAge: -1, MergeOperator: slate.Concat}); err != nil {
 				t.Fatal(err)
 			}

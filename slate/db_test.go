@@ -39,6 +39,57 @@ func put(t testing.TB, db *slate.DB, key, value string) {
 	}
 }
 
+// mustFlush moves what was written to L0.
+func mustFlush(t testing.TB, db *slate.DB) {
+	t.Helper()
+	if err := db.FlushMemtable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustCompact(t testing.TB, db *slate.DB) {
+	t.Helper()
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustClose(t testing.TB, db io.Closer) {
+	t.Helper()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// everything compares all that who sees with m: by scans in both orders and by
+// gets, also of keys that may not be there.
+func everything(t testing.TB, who string, db scans, m model) {
+	t.Helper()
+	for _, r := range []slate.Range{{}, {Reverse: true}} {
+		got, want := drain(t, db.Scan(context.Background(), r)), m.scan(r)
+		for i := range max(len(got), len(want)) {
+			if i >= len(got) || i >= len(want) || got[i] != want[i] {
+				t.Fatalf("%s (reverse %v): %d rows, want %d; from row %d on %.200q, want %.200q",
+					who, r.Reverse, len(got), len(want), i, got[min(i, len(got)):], want[min(i, len(want)):])
+			}
+		}
+	}
+	for k := range m {
+		checkGet(t, db, m, k)
+	}
+	for i := range 60 {
+		checkGet(t, db, m, fmt.Sprintf("%02d", i))
+	}
+}
+
+// nextWriter opens the database, compares all in it with m and closes it.
+func nextWriter(t testing.TB, when string, b bucket.Bucket, opts slate.Options, m model) {
+	t.Helper()
+	db := open(t, b, opts)
+	everything(t, "the next writer, "+when, db, m)
+	mustClose(t, db)
+}
+
 func count(t testing.TB, b bucket.Bucket, prefix string) int {
 	t.Helper()
 	n := 0
@@ -129,13 +180,9 @@ func TestCloseLeavesFewL0(t *testing.T) {
 	db := open(t, b, slate.Options{CompactL0: 6})
 	for i := range 5 {
 		put(t, db, fmt.Sprint(i), "v")
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	m, err := slate.ReadManifest(t.Context(), "db", b, 0)
 	if err != nil || len(m.L0) > 4 {
 		t.Fatalf("%d L0 SSTs after close, %v", len(m.L0), err)
@@ -162,14 +209,10 @@ func TestCompactDropsWhatNobodySees(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%25 == 0 {
-			if err := db.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, db)
 		}
 	}
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	m, err := slate.ReadManifest(t.Context(), "db", b, 0)
 	if err != nil || len(m.L0) != 0 || len(m.Runs) != 1 || len(m.Runs[0].SSTs) != 1 {
 		t.Fatalf("after compaction: %+v, %v", m, err)
@@ -198,9 +241,7 @@ func TestCorruptBlock(t *testing.T) {
 	b := bucket.NewInMemBucket()
 	db := open(t, b, slate.Options{CacheBytes: -1})
 	put(t, db, "k", strings.Repeat("v", 100))
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, db)
 	for o, err := range b.List(t.Context(), "db/compacted/", "") {
 		if err != nil {
 			t.Fatal(err)
@@ -227,9 +268,7 @@ func TestReaderIsFixedAndWritesNothing(t *testing.T) {
 	b := bucket.NewInMemBucket()
 	db := open(t, b, slate.Options{})
 	put(t, db, "a", "1")
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, db)
 	put(t, db, "b", "2")
 	before := count(t, b, "")
 	r, err := slate.OpenReader(t.Context(), "db", b, slate.ReaderOptions{})
@@ -243,9 +282,7 @@ func TestReaderIsFixedAndWritesNothing(t *testing.T) {
 	if got := fmt.Sprint(drain(t, r.Scan(t.Context(), slate.Range{}))); got != "[a=1 b=2]" {
 		t.Errorf("reader sees %s", got)
 	}
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, r)
 	if _, err := r.Get(t.Context(), []byte("a")); !errors.Is(err, slate.ErrClosed) {
 		t.Errorf("get after close: %v", err)
 	}
@@ -256,9 +293,7 @@ func TestReaderIsFixedAndWritesNothing(t *testing.T) {
 func TestClosed(t *testing.T) {
 	db := open(t, bucket.NewInMemBucket(), slate.Options{})
 	put(t, db, "k", "v")
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	_, getErr := db.Get(t.Context(), []byte("k"))
 	_, snapErr := db.Snapshot()
 	for what, err := range map[string]error{

@@ -58,9 +58,7 @@ func TestDeleteRange(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 			time.Sleep(time.Hour)
 			db = open(t, b, slate.Options{CompactL0: -1, HideExpired: true}) // and no operator
 			left := strings.Fields(c.left)
@@ -77,9 +75,7 @@ func TestDeleteRange(t *testing.T) {
 			if done := deleteRange(t, db, c.r, slate.DeleteRangeOptions{Atomic: true}); done.Batches != 0 || done.Last.Seq != 0 {
 				t.Errorf("%s, again: %+v", rangeText(c.r), done)
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 			db = open(t, b, slate.Options{MergeOperator: slate.Concat})
 			var got []string
 			for kv, err := range db.Scan(t.Context(), slate.Range{}) {
@@ -91,9 +87,7 @@ func TestDeleteRange(t *testing.T) {
 			if !slices.Equal(got, left) {
 				t.Errorf("%s: %v is left, want %v", rangeText(c.r), got, left)
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 		})
 	}
 }
@@ -118,7 +112,7 @@ func TestDeleteRangeInParts(t *testing.T) {
 		if !errors.Is(err, slate.ErrInvalid) {
 			t.Errorf("at once: %v, want invalid", err)
 		}
-		equal(t, "refused", db, m)
+		everything(t, "refused", db, m)
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -134,16 +128,14 @@ func TestDeleteRangeInParts(t *testing.T) {
 			}
 		}
 		remove(slate.Range{Lower: all.Lower, Upper: first.Next})
-		equal(t, "broken off", db, m)
+		everything(t, "broken off", db, m)
 		second := deleteRange(t, db, slate.Range{Lower: first.Next, Upper: all.Upper}, slate.DeleteRangeOptions{})
 		remove(all)
-		equal(t, "done", db, m)
+		everything(t, "done", db, m)
 		if n := first.Keys + second.Keys; n != 280 || second.Batches < 2 || second.Next != nil {
 			t.Errorf("%d keys are deleted; %+v", n, second)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -161,9 +153,7 @@ func whileRead(t *testing.T, opts slate.Options, meanwhile func(db *slate.DB)) *
 	if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	read := false
 	b.Add(faulty.Rule{Keys: "*/compacted/*", Times: 1, Skip: 1, Before: func(context.Context, faulty.Request) error {
 		read = true
@@ -254,9 +244,7 @@ func TestDeleteRangeThatWaitsForRoom(t *testing.T) {
 		if rows := drain(t, db.Scan(t.Context(), slate.Range{})); done.Keys != 102 || len(rows) != 0 || time.Since(began) < 150*time.Millisecond {
 			t.Errorf("after %v: %+v, left %v", time.Since(began), done, rows)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 

@@ -46,8 +46,8 @@ func TestExpiry(t *testing.T) {
 		all := model{"after": "1", "at": "2", "never": "3", "shadowed": "4", "base": "b57", "alone": "6"}
 		check := func(when string, want model) {
 			t.Helper()
-			equal(t, when, db, want)
-			equal(t, when+", reader", reader(true), want)
+			everything(t, when, db, want)
+			everything(t, when+", reader", reader(true), want)
 		}
 		check("at once", all)
 		time.Sleep(time.Second - time.Millisecond)
@@ -55,21 +55,17 @@ func TestExpiry(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		one := model{"at": "2", "never": "3", "base": "b7"}
 		check("after a second", one)
-		equal(t, "a reader that sees the expired", reader(false), all)
+		everything(t, "a reader that sees the expired", reader(false), all)
 		time.Sleep(time.Second)
 		two := model{"never": "3", "base": "b7"}
 		check("after two seconds", two)
 
 		put(t, db, "tick", "")
 		two["tick"] = ""
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 		check("compacted", two)
-		equal(t, "none left to see", reader(false), two)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		everything(t, "none left to see", reader(false), two)
+		mustClose(t, db)
 	})
 }
 
@@ -80,9 +76,7 @@ func TestDefaultTTL(t *testing.T) {
 		db := open(t, b, slate.Options{MergeOperator: slate.Concat})
 		put(t, db, "before", "")
 		put(t, db, "deleted", "")
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 		db = open(t, b, slate.Options{MergeOperator: slate.Concat, DefaultTTL: time.Hour + 1})
 		time.Sleep(time.Minute)
 		var batch slate.Batch
@@ -135,13 +129,9 @@ func TestDefaultTTL(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour)
 		put(t, db, "tick", "")
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "two hours later", db, model{"before": "", "never": "", "tick": ""})
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
+		everything(t, "two hours later", db, model{"before": "", "never": "", "tick": ""})
+		mustClose(t, db)
 	})
 }
 
@@ -209,9 +199,7 @@ func TestRowsOfMergesAndExpiries(t *testing.T) {
 				got = append(got, text(r))
 			}
 		}
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 		got = append(got, "L0")
 		for o, err := range b.List(t.Context(), "db/compacted/", "") {
 			if err != nil {
@@ -242,8 +230,6 @@ func TestRowsOfMergesAndExpiries(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("rows are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }

@@ -41,9 +41,7 @@ func TestDurablePutsShareFlushes(t *testing.T) {
 		if took > 300*time.Millisecond || puts > 2 {
 			t.Errorf("100 durable puts took %v and %d WAL objects, want two flushes", took, puts)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -63,9 +61,7 @@ func TestPutAfterAQuietIntervalDoesNotWait(t *testing.T) {
 		if took := time.Since(began); took != 80*time.Millisecond {
 			t.Errorf("two puts took %v, want the interval and one request", took)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -96,9 +92,7 @@ func TestVolatileWritersUnderASmallCap(t *testing.T) {
 		if n := len(drain(t, db.Scan(t.Context(), slate.Range{}))); n != 1001 {
 			t.Errorf("%d rows, want 1001", n)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -114,9 +108,7 @@ func TestSleeperIsFencedAfterTheFenceIsCollected(t *testing.T) {
 
 		other := open(t, b, slate.Options{})
 		put(t, other, "k", "theirs")
-		if err := other.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, other)
 		time.Sleep(301 * time.Second)
 		collectWAL(t, b)
 
@@ -130,9 +122,7 @@ func TestSleeperIsFencedAfterTheFenceIsCollected(t *testing.T) {
 		}
 		checkGet(t, other, model{"k": "theirs"}, "k")
 		_ = sleeper.Close()
-		if err := other.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, other)
 	})
 }
 
@@ -170,9 +160,7 @@ func TestPutUnderWayWhenFencedElsewhere(t *testing.T) {
 		if err := first.Close(); !errors.Is(err, slate.ErrFenced) {
 			t.Errorf("close: %v, want fenced", err)
 		}
-		if err := second.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, second)
 	})
 }
 
@@ -227,9 +215,7 @@ func TestPutThatSleepsInTheNetwork(t *testing.T) {
 				t.Errorf("%s: put %v, get %v", c.name, err, getErr)
 			}
 			_ = sleeper.Close()
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 		})
 	}
 }
@@ -292,9 +278,7 @@ func TestLostRepliesLoseNothing(t *testing.T) {
 			if got, want := fmt.Sprint(drain(t, db.Scan(t.Context(), slate.Range{}))), fmt.Sprint(m.scan(slate.Range{})); got != want {
 				t.Errorf("seed %d\n got %s\nwant %s", seed, got, want)
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 		})
 	}
 }
@@ -306,9 +290,7 @@ func TestReaderSurvivesCollection(t *testing.T) {
 	db := open(t, b, slate.Options{CompactL0: -1})
 	for i := range 3 {
 		put(t, db, fmt.Sprint(i), "v")
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 	}
 	old, err := slate.ReadManifest(t.Context(), "db", b, 0)
 	if err != nil {
@@ -320,9 +302,7 @@ func TestReaderSurvivesCollection(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	for _, s := range old.L0 {
 		if err := b.Delete(t.Context(), "db/compacted/"+s.ID+".sst"); err != nil {
 			t.Fatal(err)
@@ -349,9 +329,7 @@ func TestMissingAndTruncatedObjects(t *testing.T) {
 		b := bucket.NewInMemBucket()
 		db := open(t, b, slate.Options{})
 		put(t, db, "a", "1")
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 		put(t, db, "b", "2")
 		put(t, db, "c", "3")
 		m, err := slate.ReadManifest(t.Context(), "db", b, 0)

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/stele-db/stele/slate"
@@ -77,24 +76,20 @@ func TestSlateDBsDatabases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			equal(t, "reader", r, m)
+			everything(t, "reader", r, m)
 
 			if e.Name() == "ttl" { // rewriting drops what has expired since
 				return
 			}
 			db := open(t, b, slate.Options{})
-			equal(t, "writer", db, m)
+			everything(t, "writer", db, m)
 			put(t, db, "zz added", "by us")
 			m["zz added"] = "by us"
-			equal(t, "after a put", db, m)
-			if err := db.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			equal(t, "after compaction", db, m)
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
-			equal(t, "reopened", open(t, b, slate.Options{}), m)
+			everything(t, "after a put", db, m)
+			mustCompact(t, db)
+			everything(t, "after compaction", db, m)
+			mustClose(t, db)
+			everything(t, "reopened", open(t, b, slate.Options{}), m)
 		})
 	}
 	if names < 15 {
@@ -105,19 +100,6 @@ func TestSlateDBsDatabases(t *testing.T) {
 type scans interface {
 	reads
 	Scan(ctx context.Context, r slate.Range) iter.Seq2[slate.KV, error]
-}
-
-func equal(t *testing.T, who string, db scans, m model) {
-	t.Helper()
-	for _, r := range []slate.Range{{}, {Reverse: true}} {
-		if got, want := drain(t, db.Scan(t.Context(), r)), m.scan(r); !slices.Equal(got, want) {
-			t.Fatalf("%s: scan (reverse %v) gives %d rows, want %d", who, r.Reverse, len(got), len(want))
-		}
-	}
-	for k := range m {
-		checkGet(t, db, m, k)
-	}
-	checkGet(t, db, m, "no such key")
 }
 
 // A row with merge operands is refused by key while there is no operator.

@@ -74,9 +74,7 @@ func TestIdleCostsNothing(t *testing.T) {
 			db := open(t, bkt, c.opts)
 			for i := range 6 {
 				put(t, db, fmt.Sprint(i), "v")
-				if err := db.FlushMemtable(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustFlush(t, db)
 			}
 			put(t, db, "k", "v")
 			time.Sleep(30 * time.Minute) // the checkpoint of the compaction lives for 15
@@ -90,17 +88,13 @@ func TestIdleCostsNothing(t *testing.T) {
 			if log := c.opts.WALBucket; log != nil && count(t, log, "db/wal/") > 3 { // fence, replay point, k
 				t.Errorf("%s: %v is left of the log", c.name, keys(t, log))
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 			quiet(t, c.name+", closed", b)
 
 			db = open(t, bkt, c.opts)
 			time.Sleep(10 * time.Minute)
 			quiet(t, c.name+", opened again", b)
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 		})
 	}
 }
@@ -121,9 +115,7 @@ func TestAgeOfGarbage(t *testing.T) {
 			}
 			time.Sleep(20 * time.Minute) // what opening left is collected
 			began := time.Now()
-			if err := db.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, db)
 			manifests := count(t, b, "db/manifest/")
 			gone := map[string]time.Duration{} // of the log's, of a manifest
 			for range 600 {
@@ -144,9 +136,7 @@ func TestAgeOfGarbage(t *testing.T) {
 					t.Errorf("remote %v: %s went after %v (%v), want %v", far, what, got, ok, d)
 				}
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 		})
 	}
 }
@@ -174,9 +164,7 @@ func TestLogIsBounded(t *testing.T) {
 		if n := collections.Load(); n > 2*600/30 {
 			t.Errorf("%d collections in 10 minutes", n)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -226,9 +214,7 @@ func TestCloseEndsCollection(t *testing.T) {
 		}
 		put(t, db, "k", "v")
 		began := time.Now()
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("close took %v", took)
 		}
@@ -248,9 +234,7 @@ func TestCollectionThatFails(t *testing.T) {
 		time.Sleep(20 * time.Minute)
 		quiet(t, "nothing may be deleted", b)
 		everything(t, "writer", db, m)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 		if n := strings.Count(log.String(), "garbage collection ended early"); n != 1 {
 			t.Errorf("%d warnings:\n%s", n, log.String())
 		}
@@ -274,13 +258,9 @@ func TestSleeperIsFencedAfterTheWritersCollection(t *testing.T) {
 				other := open(t, bkt, slate.Options{ReaderGrace: -1})
 				for i := range 5 {
 					put(t, other, "k", fmt.Sprint("theirs ", i))
-					if err := other.FlushMemtable(t.Context()); err != nil {
-						t.Fatal(err)
-					}
+					mustFlush(t, other)
 				}
-				if err := other.Compact(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustCompact(t, other)
 				before := count(t, b, "db/wal/")
 				time.Sleep(nap)
 				if n := count(t, b, "db/wal/"); n == before && (!far || nap > 5*time.Minute) {
@@ -291,14 +271,10 @@ func TestSleeperIsFencedAfterTheWritersCollection(t *testing.T) {
 				}
 				checkGet(t, other, model{"k": "theirs 4"}, "k")
 				_ = sleeper.Close()
-				if err := other.Close(); err != nil {
-					t.Fatal(err)
-				}
+				mustClose(t, other)
 				next := open(t, bkt, slate.Options{})
 				checkGet(t, next, model{"k": "theirs 4"}, "k")
-				if err := next.Close(); err != nil {
-					t.Fatal(err)
-				}
+				mustClose(t, next)
 			})
 		}
 	}

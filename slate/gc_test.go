@@ -153,22 +153,9 @@ func history(t testing.TB, b bucket.Bucket, seed uint64) model {
 				t.Fatal(err)
 			}
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	}
 	return m
-}
-
-// everything checks all that can be read.
-func everything(t testing.TB, who string, db scans, m model) {
-	t.Helper()
-	if got, want := drain(t, db.Scan(context.Background(), slate.Range{})), m.scan(slate.Range{}); !slices.Equal(got, want) {
-		t.Fatalf("%s: %v, want %v", who, got, want)
-	}
-	for i := range 60 {
-		checkGet(t, db, m, fmt.Sprintf("%02d", i))
-	}
 }
 
 // After a full compaction without grace and a collection without age, the
@@ -185,9 +172,7 @@ func TestCollectionLeavesNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			db := open(t, b, slate.Options{ReaderGrace: -1})
-			if err := db.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustCompact(t, db)
 			report := collect(t, b, anyAge)
 			what := fmt.Sprintf("seed %d", seed)
 			nothingElse(t, what, b)
@@ -211,14 +196,8 @@ func TestCollectionLeavesNothingElse(t *testing.T) {
 			everything(t, what+", old reader", before, m)
 			put(t, db, "00", "goes on")
 			m["00"] = "goes on"
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
-			next := open(t, b, slate.Options{})
-			everything(t, what+", next writer", next, m)
-			if err := next.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
+			nextWriter(t, what, b, slate.Options{}, m)
 		})
 	}
 }
@@ -245,15 +224,11 @@ func TestOrphansOfKilledCompactionsAndFlushes(t *testing.T) {
 			second := open(t, b, slate.Options{ReaderGrace: -1})
 			collect(t, b, anyAge) // right after the crash: whatever it finds, nothing is lost
 			everything(t, fmt.Sprintf("killed at write %d", step), second, m)
-			if err := second.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustCompact(t, second)
 			collect(t, b, anyAge)
 			nothingElse(t, fmt.Sprintf("killed at write %d", step), b)
 			everything(t, fmt.Sprintf("killed at write %d, compacted", step), second, m)
-			if err := second.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, second)
 		})
 		if step > 100 {
 			t.Fatal("the compaction never ends")
@@ -273,9 +248,7 @@ func TestCheckpointKeepsItsFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		put(t, db, "00", "new")
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 		if r := collect(t, b, anyAge); r.ExpiredCheckpoints != 0 {
 			t.Errorf("%d checkpoints expired", r.ExpiredCheckpoints)
 		}
@@ -291,9 +264,7 @@ func TestCheckpointKeepsItsFiles(t *testing.T) {
 		nothingElse(t, "expired", b)
 		m["00"] = "new"
 		everything(t, "writer", db, m)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -360,13 +331,9 @@ func TestSleeperIsFencedAfterOurCollection(t *testing.T) {
 			other := open(t, b, opts)
 			for i := range 5 {
 				put(t, other, "k", fmt.Sprint("theirs ", i))
-				if err := other.FlushMemtable(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustFlush(t, other)
 			}
-			if err := other.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustCompact(t, other)
 			time.Sleep(nap)
 			if r := collect(t, b, anyAge); r.WAL.Deleted.Objects == 0 || r.Manifests.Deleted.Objects == 0 {
 				t.Errorf("nothing to collect: %+v", r)
@@ -376,9 +343,7 @@ func TestSleeperIsFencedAfterOurCollection(t *testing.T) {
 			}
 			checkGet(t, other, model{"k": "theirs 4"}, "k")
 			_ = sleeper.Close()
-			if err := other.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, other)
 			next := open(t, b, slate.Options{})
 			checkGet(t, next, model{"k": "theirs 4"}, "k")
 			_ = next.Close()
@@ -403,20 +368,12 @@ func TestFlushOverCollectedManifests(t *testing.T) {
 				republish(t, b)
 			}
 			collect(t, b, anyAge)
-			if err := db.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, db)
 			collect(t, b, anyAge)
 		}
 		everything(t, "writer", db, m)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-		next := open(t, b, slate.Options{})
-		everything(t, "next writer", next, m)
-		if err := next.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
+		nextWriter(t, "after two publishers and a collector", b, slate.Options{}, m)
 	})
 }
 
@@ -430,16 +387,12 @@ func TestFlushOvertakenAtOnce(t *testing.T) {
 		put(t, db, "k", "v")
 		b.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.PutIfAbsent}, Keys: "db/manifest/*", Times: 1,
 			After: func(_ context.Context, _ faulty.Request, err error) error { republish(t, inner); return err }})
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 		latest, err := slate.ReadManifest(t.Context(), "db", inner, 0)
 		if err != nil || len(latest.L0) != 1 {
 			t.Errorf("L0 is %+v, %v, want one SST", latest.L0, err)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -482,13 +435,9 @@ func TestUploadedNotYetPublished(t *testing.T) {
 						_, err := slate.CollectGarbage(ctx, "db", b, slate.GCOptions{MinAge: minAge})
 						return err
 					}})
-				if err := db.FlushMemtable(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustFlush(t, db)
 				if i > 0 {
-					if err := db.Compact(t.Context()); err != nil {
-						t.Fatal(err)
-					}
+					mustCompact(t, db)
 				}
 				remove()
 				if collections.Load() == 0 {
@@ -496,14 +445,8 @@ func TestUploadedNotYetPublished(t *testing.T) {
 				}
 				everything(t, "writer", db, m)
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
-			next := open(t, b, slate.Options{})
-			everything(t, "next writer", next, m)
-			if err := next.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
+			nextWriter(t, "after collections in between", b, slate.Options{}, m)
 		})
 	}
 }
@@ -524,18 +467,12 @@ func TestUploadedByALateClock(t *testing.T) {
 			b := slow(time.Millisecond)
 			db := open(t, b, slate.Options{ReaderGrace: -1})
 			put(t, db, "a", "1")
-			if err := db.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, db)
 			if compact { // also the compactions file lets SSTs be collected that are younger than it
-				if err := db.Compact(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustCompact(t, db)
 			}
 			put(t, db, "b", "1")
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 			late := slate.Options{ReaderGrace: -1, CompactL0: -1, GCMinAge: -1, Clock: behind{clock.System, time.Hour}}
 			db = open(t, b, late)
 			put(t, db, "a", "2")
@@ -546,16 +483,12 @@ func TestUploadedByALateClock(t *testing.T) {
 					_, err := slate.CollectGarbage(ctx, "db", b, slate.GCOptions{})
 					return err
 				}})
-			if err := db.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, db)
 			if !collected {
 				t.Error("no collection ran in between")
 			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
-			equal(t, "the next", open(t, b, slate.Options{}), model{"a": "2", "b": "1"})
+			mustClose(t, db)
+			everything(t, "the next", open(t, b, slate.Options{}), model{"a": "2", "b": "1"})
 		})
 	}
 }
@@ -568,24 +501,16 @@ func TestCompactionByALateClock(t *testing.T) {
 		db := open(t, b, slate.Options{})
 		for range 2 {
 			put(t, db, "a", "1")
-			if err := db.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, db)
 		}
 		time.Sleep(time.Hour)
 		began := time.Now()
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
+		mustClose(t, db)
 		time.Sleep(time.Hour)
 		db = open(t, b, slate.Options{GCMinAge: -1, Clock: behind{clock.System, 3 * time.Hour}})
 		put(t, db, "a", "3")
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 		m, err := slate.ReadManifest(t.Context(), "db", b, 0)
 		if err != nil || len(m.Runs) != 1 {
 			t.Fatalf("%+v, %v", m, err)
@@ -595,9 +520,7 @@ func TestCompactionByALateClock(t *testing.T) {
 				t.Errorf("an SST says it is of %v; a compaction began at %v", at, began)
 			}
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -642,13 +565,9 @@ func TestReadersDuringCollection(t *testing.T) {
 	}
 	for i := range 30 {
 		put(t, db, fmt.Sprintf("%02d", i), "v")
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 		if i%3 == 0 {
-			if err := db.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustCompact(t, db)
 		}
 		collect(t, b, anyAge)
 	}

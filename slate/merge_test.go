@@ -26,28 +26,22 @@ func TestSlateDBsMerges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "reader", r, m)
+	everything(t, "reader", r, m)
 
 	opts := slate.Options{MergeOperator: slate.Concat, CompactL0: -1}
 	db := open(t, b, opts)
-	equal(t, "writer", db, m)
+	everything(t, "writer", db, m)
 	for k := range m {
 		mergeInto(t, db, k, "+ours")
 		m[k] += "+ours"
 	}
-	equal(t, "after merges", db, m)
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "after a flush", db, m)
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "after compaction", db, m)
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "reopened", open(t, b, opts), m)
+	everything(t, "after merges", db, m)
+	mustFlush(t, db)
+	everything(t, "after a flush", db, m)
+	mustCompact(t, db)
+	everything(t, "after compaction", db, m)
+	mustClose(t, db)
+	everything(t, "reopened", open(t, b, opts), m)
 }
 
 // Without the operator nothing is harmed: writes and reads of operands are
@@ -65,13 +59,9 @@ func TestOperandsWithoutOperator(t *testing.T) {
 		}
 		defer s.Close()
 		mergeInto(t, db, "a", v)
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 
 	db = open(t, b, slate.Options{CompactL0: -1})
 	refused := func(what string, err error) {
@@ -97,14 +87,10 @@ func TestOperandsWithoutOperator(t *testing.T) {
 	checkGet(t, db, model{"z": "26"}, "z")
 	_, err = db.Get(t.Context(), []byte("a"))
 	refused("get after a compaction", err)
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	db = open(t, b, opts)
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "with the operator", db, model{"a": "123", "b": "still writable", "z": "26"})
+	mustCompact(t, db)
+	everything(t, "with the operator", db, model{"a": "123", "b": "still writable", "z": "26"})
 }
 
 // Operands in the log are flushed as they are without the operator.
@@ -119,7 +105,7 @@ func TestFlushWithoutOperator(t *testing.T) {
 	if s := shape(t, b); s.Total.Rows.Operands == 0 {
 		t.Errorf("what was flushed: %+v", s.Total)
 	}
-	equal(t, "with the operator", open(t, b, opts), model{"a": "12"})
+	everything(t, "with the operator", open(t, b, opts), model{"a": "12"})
 }
 
 // In a batch the last put or delete of a key counts, with the merges behind it.
@@ -168,7 +154,7 @@ func TestMergesInABatch(t *testing.T) {
 			if batch.Len() != 2 {
 				t.Errorf("%d rows for two keys", batch.Len())
 			}
-			equal(t, "written", db, m)
+			everything(t, "written", db, m)
 			if got := logged(t, b, "k"); got[len(got)-1] != c.kind {
 				t.Errorf("rows in the log are %v, want the last to be a %s", got, c.kind)
 			}
@@ -210,9 +196,7 @@ func TestSnapshotsBetweenOperands(t *testing.T) {
 		snaps = append(snaps, s)
 		mergeInto(t, db, "k", fmt.Sprint(i))
 		if i%2 == 1 {
-			if err := db.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, db)
 		}
 	}
 	check := func(from int) {
@@ -222,14 +206,12 @@ func TestSnapshotsBetweenOperands(t *testing.T) {
 			if from+i == 0 {
 				m = model{}
 			}
-			equal(t, fmt.Sprintf("snapshot %d", from+i), s, m)
+			everything(t, fmt.Sprintf("snapshot %d", from+i), s, m)
 		}
-		equal(t, "now", db, model{"k": "012345"})
+		everything(t, "now", db, model{"k": "012345"})
 	}
 	check(0)
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	check(0)
 	for _, s := range snaps[:3] {
 		s.Close()
@@ -238,9 +220,7 @@ func TestSnapshotsBetweenOperands(t *testing.T) {
 	if err := db.Delete(t.Context(), []byte("l")); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	check(3)
 }
 
@@ -272,13 +252,11 @@ func TestManyOperands(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		equal(t, "unfolded", db, model{"k": want})
-		equal(t, "before all", s, model{})
+		everything(t, "unfolded", db, model{"k": want})
+		everything(t, "before all", s, model{})
 		s.Close()
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "folded", db, model{"k": want})
+		mustCompact(t, db)
+		everything(t, "folded", db, model{"k": want})
 	}
 }
 
@@ -310,7 +288,7 @@ func TestMergeByType(t *testing.T) {
 		}
 	}
 	m := model{"texts": "cabd", "long": "lyyyy"}
-	equal(t, "unfolded", db, m)
+	everything(t, "unfolded", db, m)
 
 	put(t, db, "mixed", "cab")
 	mergeInto(t, db, "mixed", "lx")
@@ -321,13 +299,11 @@ func TestMergeByType(t *testing.T) {
 		for _, k := range []string{"texts", "long"} {
 			checkGet(t, db, m, k)
 		}
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 	}
 	put(t, db, "mixed", "cured")
 	m["mixed"] = "cured"
-	equal(t, "cured", db, m)
+	everything(t, "cured", db, m)
 }
 
 // Writing a batch that cannot be folded changes neither database nor batch.
@@ -342,10 +318,10 @@ func TestBatchThatCannotBeFolded(t *testing.T) {
 	if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); !errors.Is(err, slate.ErrInvalid) {
 		t.Fatalf("write: %v, want invalid", err)
 	}
-	equal(t, "after it", db, model{})
+	everything(t, "after it", db, model{})
 	batch.Put([]byte("b"), []byte("c3"))
 	if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "mended", db, model{"a": "2", "b": "c3"})
+	everything(t, "mended", db, model{"a": "2", "b": "c3"})
 }

@@ -57,7 +57,7 @@ func TestNoLog(t *testing.T) {
 		if m := newestManifest(t, b); len(m.L0) != 1 || m.LastL0Seq != 1 || m.ReplayAfterWAL != 1 {
 			t.Errorf("after a put: %d SSTs up to seq %d, replay after %d; want one, 1, the fence", len(m.L0), m.LastL0Seq, m.ReplayAfterWAL)
 		}
-		equal(t, "reader", reader(), model{"a": "1"})
+		everything(t, "reader", reader(), model{"a": "1"})
 
 		h := putVolatile(t, db, "b", "2")
 		if err := durably("b"); !errors.Is(err, slate.ErrNotFound) {
@@ -82,7 +82,7 @@ func TestNoLog(t *testing.T) {
 		if err := db.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "reader", reader(), model{"a": "1", "b": "2", "c": "3"})
+		everything(t, "reader", reader(), model{"a": "1", "b": "2", "c": "3"})
 		if n := count(t, b, "db/compacted/"); n != 3 {
 			t.Errorf("%d SSTs, want 3", n)
 		}
@@ -95,16 +95,14 @@ func TestNoLog(t *testing.T) {
 		putVolatile(t, db, "d", "lost with the process")
 
 		next := open(t, b, slate.Options{})
-		equal(t, "after a crash, with a log", next, model{"a": "1", "b": "2", "c": "3"})
+		everything(t, "after a crash, with a log", next, model{"a": "1", "b": "2", "c": "3"})
 		put(t, next, "d", "4")
 		last := open(t, b, slate.Options{DisableWAL: true})
-		equal(t, "after another, without", last, model{"a": "1", "b": "2", "c": "3", "d": "4"})
+		everything(t, "after another, without", last, model{"a": "1", "b": "2", "c": "3", "d": "4"})
 		for _, old := range []*slate.DB{db, next} {
 			_ = old.Close()
 		}
-		if err := last.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, last)
 	})
 }
 
@@ -123,9 +121,7 @@ func TestNoLogSharesFlushes(t *testing.T) {
 		if took, n := time.Since(began), count(t, b, "db/compacted/"); took > 400*time.Millisecond || n > 2 {
 			t.Errorf("100 durable puts took %v and %d SSTs, want two flushes of three requests", took, n)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		db := open(t, slow(time.Millisecond), slate.Options{DisableWAL: true, MinFlushInterval: time.Second, MaxFlushDelay: time.Hour})
@@ -139,9 +135,7 @@ func TestNoLogSharesFlushes(t *testing.T) {
 		if took := time.Since(began); took < time.Second || took > 1100*time.Millisecond {
 			t.Errorf("two puts took %v, want the interval and one flush", took)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -153,9 +147,7 @@ func TestNoLogBulkLoad(t *testing.T) {
 		for i := range 400 {
 			putVolatile(t, db, fmt.Sprintf("%04d", i), strings.Repeat("v", 200))
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 		s := db.Stats()
 		if s.L0.Objects < 8 || s.L0.Objects > 14 || s.WAL.Objects != 1 {
 			t.Errorf("%d SSTs and %d log objects, want about 11, and the fence", s.L0.Objects, s.WAL.Objects)
@@ -186,14 +178,8 @@ func TestNoLogFencing(t *testing.T) {
 					t.Errorf("without a log %v: %v, want fenced, and no doubt about it", without, err)
 				}
 			}
-			if err := second.Close(); err != nil {
-				t.Fatal(err)
-			}
-			last := open(t, b, slate.Options{})
-			equal(t, fmt.Sprint(without), last, model{"a": "1", "c": "3"})
-			if err := last.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, second)
+			nextWriter(t, fmt.Sprint(without), b, slate.Options{}, model{"a": "1", "c": "3"})
 		})
 	}
 }
@@ -223,11 +209,9 @@ func TestNoLogFencedBetweenMemtables(t *testing.T) {
 		if results[0] != nil || !errors.Is(results[1], slate.ErrFenced) || errors.Is(results[1], slate.ErrUnknownOutcome) {
 			t.Errorf("the rows of two memtables: %v; want durable, fenced", results)
 		}
-		equal(t, "the next writer", second, model{"a": "in time"})
+		everything(t, "the next writer", second, model{"a": "in time"})
 		_ = first.Close()
-		if err := second.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, second)
 	})
 }
 
@@ -249,11 +233,9 @@ func TestNoLogOvertakenAtOnce(t *testing.T) {
 		if !errors.Is(err, slate.ErrFenced) || !errors.Is(err, slate.ErrUnknownOutcome) {
 			t.Errorf("put: %v, want fenced with unknown outcome", err)
 		}
-		equal(t, "the next writer", second, model{"k": "v"})
+		everything(t, "the next writer", second, model{"k": "v"})
 		_ = first.Close()
-		if err := second.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, second)
 	})
 }
 
@@ -277,14 +259,8 @@ func TestNoLogSleeperIsFenced(t *testing.T) {
 		}
 		_ = sleeper.Close()
 		checkGet(t, other, model{"k": "theirs"}, "k")
-		if err := other.Close(); err != nil {
-			t.Fatal(err)
-		}
-		last := open(t, b, slate.Options{})
-		equal(t, "at last", last, model{"k": "theirs"})
-		if err := last.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, other)
+		nextWriter(t, "at last", b, slate.Options{}, model{"k": "theirs"})
 	})
 }
 
@@ -326,11 +302,7 @@ func TestNoLogCloseWhileTheManifestIsOnItsWay(t *testing.T) {
 			if arrives {
 				want["a"] = "on its way"
 			}
-			next := open(t, inner, slate.Options{})
-			equal(t, "the next writer", next, want)
-			if err := next.Close(); err != nil {
-				t.Fatal(err)
-			}
+			nextWriter(t, fmt.Sprint("the manifest arrives ", arrives), inner, slate.Options{}, want)
 		})
 	}
 }
@@ -371,9 +343,7 @@ func TestNoLogAnotherWritersL0(t *testing.T) {
 		for i := range 5 {
 			put(t, second, fmt.Sprint(i), "theirs")
 		}
-		if err := second.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, second)
 		time.Sleep(time.Hour / 2)
 		if _, err := slate.CollectGarbage(t.Context(), "db", b, slate.GCOptions{MinAge: -1}); err != nil {
 			t.Fatal(err)
@@ -383,9 +353,7 @@ func TestNoLogAnotherWritersL0(t *testing.T) {
 			t.Errorf("a row that is nowhere: %v, want fenced", err)
 		}
 		_ = first.Close()
-		if err := second.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, second)
 	})
 }
 
@@ -407,11 +375,7 @@ func TestNoLogCloseModes(t *testing.T) {
 			if err := h.AwaitDurable(t.Context()); (err != nil) != (mode == slate.CloseAtOnce) || err != nil && !errors.Is(err, slate.ErrClosed) {
 				t.Errorf("mode %d: the volatile row: %v", mode, err)
 			}
-			next := open(t, b, slate.Options{DisableWAL: true})
-			equal(t, fmt.Sprint("after mode ", mode), next, want)
-			if err := next.Close(); err != nil {
-				t.Fatal(err)
-			}
+			nextWriter(t, fmt.Sprint("after mode ", mode), b, slate.Options{DisableWAL: true}, want)
 		})
 	}
 }
@@ -498,9 +462,7 @@ func takeTurns(t *testing.T, disable []bool, victim, at int, behind bool) (died 
 		for _, db := range dbs {
 			_ = db.Close()
 		}
-		if err := last.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, last)
 	})
 	return died
 }
@@ -538,9 +500,7 @@ func TestNoLogReplaysALog(t *testing.T) {
 		if m := newestManifest(t, b); m.ReplayAfterWAL != uint64(fence) || m.LastL0Seq != 5 {
 			t.Errorf("replay after %d up to seq %d, want %d and 5", m.ReplayAfterWAL, m.LastL0Seq, fence)
 		}
-		if err := second.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, second)
 		if !c.Next(t.Context()) || string(c.KV().Value) != "01234" {
 			t.Errorf("what was durable then: %q, %v", c.KV().Value, c.Err())
 		}
@@ -553,9 +513,7 @@ func TestNoLogReplaysALog(t *testing.T) {
 		for _, db := range []*slate.DB{first, second} {
 			_ = db.Close()
 		}
-		if err := third.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, third)
 	})
 }
 
@@ -570,14 +528,10 @@ func TestNoLogWaitsForL0(t *testing.T) {
 		if err := db.Put(ctx, []byte("c"), []byte("3")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a put before a full L0: %v, want to wait", err)
 		}
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 		put(t, db, "d", "4")
-		equal(t, "with room", db, model{"a": "1", "b": "2", "c": "3", "d": "4"})
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		everything(t, "with room", db, model{"a": "1", "b": "2", "c": "3", "d": "4"})
+		mustClose(t, db)
 	})
 }
 

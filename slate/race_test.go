@@ -32,9 +32,7 @@ func TestFlushThatWaitsForADeposedCompactor(t *testing.T) {
 			Before: func(context.Context, faulty.Request) error { <-gate; return nil }})
 		for _, k := range []string{"a", "b"} {
 			put(t, first, k, "v")
-			if err := first.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, first)
 		}
 		put(t, first, "c", "v")
 		flushed := make(chan error)
@@ -42,17 +40,13 @@ func TestFlushThatWaitsForADeposedCompactor(t *testing.T) {
 		synctest.Wait() // the compaction stands at the gate, the flush before a full L0
 
 		second := open(t, inner, slate.Options{})
-		if err := second.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, second)
 		close(gate)
 		if err := <-flushed; !errors.Is(err, slate.ErrFenced) {
 			t.Errorf("flush: %v, want fenced", err)
 		}
 		_ = first.Close()
-		if err := second.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, second)
 	})
 }
 
@@ -71,13 +65,9 @@ func TestCompactWhenL0IsFull(t *testing.T) {
 				put(t, db, k, "v")
 				m[k] = "v"
 			}
-			if err := db.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustCompact(t, db)
 			everything(t, "compacted", db, m)
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustClose(t, db)
 		})
 	}
 }
@@ -95,9 +85,7 @@ func TestCompactionOvertakenAtOnce(t *testing.T) {
 			for _, k := range []string{"a", "b"} {
 				put(t, db, k, "v")
 				m[k] = "v"
-				if err := db.FlushMemtable(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustFlush(t, db)
 			}
 			b.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.PutIfAbsent}, Keys: "db/manifest/*", Skip: step, Times: 1,
 				After: func(_ context.Context, _ faulty.Request, err error) error { republish(t, inner); return err }})
@@ -105,11 +93,7 @@ func TestCompactionOvertakenAtOnce(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Errorf("overtaken at manifest %d: close: %v", step, err)
 			}
-			next := open(t, inner, slate.Options{})
-			everything(t, fmt.Sprintf("overtaken at manifest %d", step), next, m)
-			if err := next.Close(); err != nil {
-				t.Fatal(err)
-			}
+			nextWriter(t, fmt.Sprint("overtaken at manifest ", step), inner, slate.Options{}, m)
 		})
 	}
 }

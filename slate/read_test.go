@@ -198,9 +198,7 @@ func TestCursorEnds(t *testing.T) {
 
 	// Before the first key there can be none, in the order of reading.
 	put(t, db, "c", "3")
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, db)
 	for _, k := range [][]byte{nil, {}} {
 		if c, err = db.Cursor(slate.Range{Reverse: true}, slate.ReadOptions{}); err != nil {
 			t.Fatal(err)
@@ -229,9 +227,7 @@ func TestCursorEnds(t *testing.T) {
 		t.Errorf("a cursor whose context ended: %v", c.Err())
 	}
 	c.Close()
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	if _, err := db.Cursor(slate.Range{}, slate.ReadOptions{}); !errors.Is(err, slate.ErrClosed) {
 		t.Errorf("cursor of a closed database: %v", err)
 	}
@@ -249,9 +245,7 @@ func TestDurableReads(t *testing.T) {
 			durable[k] = fmt.Sprintf("%0200d", i)
 			put(t, db, k, durable[k])
 		}
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 		volatile := maps.Clone(durable)
 		for i := range 50 {
 			var batch slate.Batch
@@ -303,9 +297,7 @@ func TestDurableReads(t *testing.T) {
 			}
 			cursors = append(cursors, c)
 		}
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 		if _, err := slate.CollectGarbage(t.Context(), "db", b, slate.GCOptions{MinAge: -1}); err != nil {
 			t.Fatal(err)
 		}
@@ -328,9 +320,7 @@ func TestDurableReads(t *testing.T) {
 		}
 		check("reader", rd, only, volatile)
 		snap.Close()
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -358,9 +348,7 @@ func TestRowMetadata(t *testing.T) {
 			t.Fatal(err)
 		}
 		want["ttl"] = meta{value: "2", seq: 2, created: ms(5), expires: ms(1005), expired: true}
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 		time.Sleep(5 * time.Millisecond)
 		mergeInto(t, db, "merged", "4")
 		want["merged"] = meta{value: "34", seq: 3, created: ms(10), expires: ms(5).Add(time.Hour)}
@@ -416,12 +404,8 @@ func TestRowMetadata(t *testing.T) {
 		if v, _, err := db.GetRow(t.Context(), []byte("ttl"), []byte("kept"), slate.ReadOptions{HideExpired: true}); !errors.Is(err, slate.ErrNotFound) || string(v) != "kept" {
 			t.Errorf("hidden row: %q, %v", v, err)
 		}
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 		all("L0")
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }

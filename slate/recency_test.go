@@ -165,9 +165,7 @@ func TestScanRecentEqualsModel(t *testing.T) {
 			}
 		}
 	}
-	if err := l.db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, l.db)
 
 	opts = slate.Options{MergeOperator: slate.Concat, CompactL0: -1, GCMinAge: -1, MaxL0: 3, L0Bytes: 4000}
 	l.db, l.keep = open(t, b, opts), true
@@ -269,9 +267,7 @@ func TestScanRecentIsLazy(t *testing.T) {
 	db := open(t, b, slate.Options{CompactL0: -1, MaxL0: 100, GCMinAge: -1, Prefixes: firstBytes(10), CacheNew: slate.CacheNothing})
 	const each = 2000
 	fill(t, db, 0, 3*each, 1) // larger than what comes along with an index
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	fill(t, db, 0, 3*each, 3)
 	fill(t, db, 1, 3*each, 3)
 	put(t, db, "key0000000", "newest")
@@ -322,13 +318,9 @@ func TestScanRecentWhereObjectsAreGone(t *testing.T) {
 	b := bucket.NewInMemBucket()
 	db := open(t, b, slate.Options{CompactL0: -1, GCMinAge: -1, ReaderGrace: -1})
 	put(t, db, "a", "1")
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, db)
 	put(t, db, "b", "2")
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, db)
 	old := func() *slate.Reader { return reader(t, b, slate.ReaderOptions{CacheBytes: -1}) }
 	early, late := old(), old()
 	next, stop := iter.Pull2(late.ScanRecent(t.Context(), slate.Range{}, slate.ReadOptions{}))
@@ -340,9 +332,7 @@ func TestScanRecentWhereObjectsAreGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	for _, s := range before.L0 {
 		if err := b.Delete(t.Context(), "db/compacted/"+s.ID+".sst"); err != nil {
 			t.Fatal(err)

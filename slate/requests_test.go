@@ -35,9 +35,7 @@ func fill(t testing.TB, db *slate.DB, from, to, step int) {
 			t.Fatal(err)
 		}
 	}
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, db)
 }
 
 func reader(t testing.TB, b bucket.Bucket, opts slate.ReaderOptions) *slate.Reader {
@@ -57,9 +55,7 @@ func TestRequestsOfColdGets(t *testing.T) {
 	b := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
 	db := open(t, b, slate.Options{CompactL0: -1, MaxL0: 100})
 	fill(t, db, 0, 100_000, 1)
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	var total faulty.Count
 	requests := func(do func()) int64 {
 		before := b.Stats()
@@ -96,9 +92,7 @@ func TestRequestsOfColdGets(t *testing.T) {
 	check("open a reader on one run and three L0", requests(func() { rd = reader(t, b, slate.ReaderOptions{}) }), 6)
 	check("first get, in the run below three L0 SSTs", requests(get(rd, 77_777, nil)), 3+2)
 	check("get of a row elsewhere in the run", requests(get(rd, 12_345, nil)), 1+1) // a filter may let it pass
-	if err := rd.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, rd)
 
 	small := bucket.NewInMemBucket()
 	db = open(t, small, slate.Options{})
@@ -169,9 +163,7 @@ func TestFirstBlocksInParallel(t *testing.T) {
 				c.Close()
 			}
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -205,9 +197,7 @@ func TestMaxReads(t *testing.T) {
 		if n := most.Load(); n != 5 {
 			t.Errorf("%d requests under way at once, want 5", n)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -241,9 +231,7 @@ func TestPrefixScansPassOverSSTs(t *testing.T) {
 		if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 	}
 	requests := func(from readable, prefix string, rows int, reverse bool) int64 {
 		before := b.Stats()
@@ -274,18 +262,12 @@ func TestPrefixScansPassOverSSTs(t *testing.T) {
 	if n := requests(reader(t, b, slate.ReaderOptions{Prefixes: firstBytes(3)}), "1234", 3, false); n != 2*ssts {
 		t.Errorf("reader with another extractor: %d requests, want %d", n, 2*ssts)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 
 	opts.Prefixes = nil // as SlateDB would, which has none
 	db = open(t, b, opts)
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
+	mustClose(t, db)
 	check("after a compaction without an extractor", reader(t, b, slate.ReaderOptions{Prefixes: firstBytes(4)}), []int64{2, 0, 1, 1, 0})
 }
 

@@ -37,9 +37,7 @@ func TestReadShape(t *testing.T) {
 	}
 	flush := func() {
 		t.Helper()
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 	}
 	flush()
 	if err := db.Delete(t.Context(), []byte("m")); err != nil {
@@ -54,9 +52,7 @@ func TestReadShape(t *testing.T) {
 	if a := s.Amplification; a.Get != 2 || a.Scan != 2 || a.Space != 0 || s.Objects.Log.Objects != 0 || s.Objects.OldLog.Objects != 5 {
 		t.Errorf("two SSTs in L0: %+v, %+v", a, s.Objects)
 	}
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	before := keys(t, b)
 	s = shape(t, b)
 	if a := s.Amplification; a.Get != 1 || a.Scan != 1 || a.Space != 1 || a.Bucket <= 1 || len(s.Checkpoints) != 1 || s.Objects.Pinned.Objects != 2 {
@@ -66,9 +62,7 @@ func TestReadShape(t *testing.T) {
 	if run.Run == nil || string(run.FirstKey) != "a" || string(run.LastKey) != "z" || run.Rows.All() != 2 || len(run.Tables) != 1 || run.Tables[0].Rows.Values != 2 {
 		t.Errorf("the run: %+v", run)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	if all, listed := s.Objects.All(), count(t, b, "db/compacted/")+count(t, b, "db/wal/"); all.Objects != listed {
 		t.Errorf("%d objects of %d", all.Objects, listed)
 	}
@@ -83,13 +77,9 @@ func TestShapeFindsGarbage(t *testing.T) {
 	db := open(t, b, slate.Options{ReaderGrace: -1, GCMinAge: -1})
 	for i := range 3 {
 		put(t, db, fmt.Sprint(i), "v")
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	s := shape(t, b)
 	report := collect(t, b, slate.GCOptions{MinAge: -1, DryRun: true})
 	kept := 0 // the newest L0 that was compacted
@@ -160,9 +150,7 @@ func TestShapeOfADamagedDatabase(t *testing.T) {
 	b := bucket.NewInMemBucket()
 	db := open(t, b, slate.Options{})
 	put(t, db, "a", "1")
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	id := shape(t, b).Levels[0].Tables[0].ID
 	if err := b.Delete(t.Context(), "db/compacted/"+id+".sst"); err != nil {
 		t.Fatal(err)

@@ -207,9 +207,7 @@ func TestStallsAreCounted(t *testing.T) {
 		if got := db.Stats().Stalls; got.Writes != want.Writes+1 || got.Time != want.Time+time.Millisecond {
 			t.Errorf("with one that was given up: %+v, before %+v", got, want)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -255,8 +253,6 @@ func TestMaxL0PerKey(t *testing.T) {
 		if all, _ := depthOf(t, b, "5"); all != 1 {
 			t.Errorf("%d SSTs after the compaction and the flush", all)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }

@@ -56,9 +56,7 @@ func TestStatsAreWhatIsInTheBucket(t *testing.T) {
 			}
 			for i := range 2 {
 				put(t, db, "d", fmt.Sprint(i))
-				if err := db.FlushMemtable(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustFlush(t, db)
 			}
 			l0 := sizes(t, b, "db/compacted/")
 			s = db.Stats()
@@ -73,12 +71,8 @@ func TestStatsAreWhatIsInTheBucket(t *testing.T) {
 			if after.Gets == before.Gets || after.BytesRead < before.BytesRead+1000 || after.Puts != before.Puts {
 				t.Errorf("requests of a get: %+v, then %+v", before, after)
 			}
-			if err := db.Compact(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			mustCompact(t, db)
+			mustClose(t, db)
 			s = db.Stats()
 			if run := sizes(t, b, "db/compacted/").Bytes - l0.Bytes; s.Compaction.Written != run || s.Compaction.Jobs != 1 {
 				t.Errorf("compaction: %+v, want %d bytes", s.Compaction, run)
@@ -108,9 +102,7 @@ func TestCacheCounts(t *testing.T) {
 	for i := range 200 {
 		put(t, db, fmt.Sprintf("%03d", i), strings.Repeat("v", 1000)) // too much to be read whole
 	}
-	if err := db.FlushMemtable(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, db)
 	for i := range 3 {
 		if _, err := db.Get(t.Context(), []byte("100")); err != nil {
 			t.Fatal(err)
@@ -120,9 +112,7 @@ func TestCacheCounts(t *testing.T) {
 			t.Errorf("after %d gets: %+v", i+1, s.Cache)
 		}
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	none := open(t, b, slate.Options{CacheBytes: -1})
 	if _, err := none.Get(t.Context(), []byte("100")); err != nil {
 		t.Fatal(err)
@@ -130,9 +120,7 @@ func TestCacheCounts(t *testing.T) {
 	if s := none.Stats(); s.Cache != (slate.CacheStats{}) || s.Requests.Gets == 0 {
 		t.Errorf("without a cache: %+v", s)
 	}
-	if err := none.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, none)
 }
 
 // Stats may be asked for at any time, by anybody.
@@ -153,9 +141,7 @@ func TestStatsBesideWriters(t *testing.T) {
 	if s := db.Stats(); s.Rows != 200 || s.Batches != 200 {
 		t.Errorf("after 200 puts: %+v", s)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 }
 
 func ExampleDB_Stats() {

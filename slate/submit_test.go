@@ -65,9 +65,7 @@ func flushes(t testing.TB, db *slate.DB, m model, name string, n int) {
 			m[key] = fmt.Sprint(name, i, strings.Repeat("v", 50))
 			put(t, db, key, m[key])
 		}
-		if err := db.FlushMemtable(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustFlush(t, db)
 	}
 }
 
@@ -150,9 +148,7 @@ func TestSubmittedToAWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := slow(time.Millisecond)
 		db, m := twoRuns(t, b)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 		id := ""
 		network := faulty.New(b, faulty.Options{}) // of the writer
 		var seen events
@@ -214,9 +210,7 @@ func TestStaleSubmission(t *testing.T) {
 			db := open(t, network, opts)
 			stop := func() error { return nil }
 			if alone {
-				if err := db.Close(); err != nil {
-					t.Fatal(err)
-				}
+				mustClose(t, db)
 				db = open(t, b, slate.Options{CompactL0: -1, GCMinAge: -1})
 				stop = standalone(t, network, opts)
 			}
@@ -229,9 +223,7 @@ func TestStaleSubmission(t *testing.T) {
 				k := fmt.Sprintf("%02d", i)
 				m[k] = "v"
 				put(t, db, k, "v")
-				if err := db.FlushMemtable(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				mustFlush(t, db)
 			}
 			time.Sleep(time.Hour)
 			synctest.Wait()
@@ -416,9 +408,7 @@ func TestSubmissionRewrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := slow(time.Millisecond)
 		db, m := twoRuns(t, b)
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 		before, err := slate.ReadManifest(t.Context(), "db", b, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -485,9 +475,7 @@ func TestSubmissionStoppedByClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := slow(time.Millisecond)
 		db, m := twoRuns(t, b)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 		id := submit(t, b, slate.CompactionPlan{Runs: []uint32{1, 0}})
 		var seen events
 		network := faulty.New(b, faulty.Options{})
@@ -496,9 +484,7 @@ func TestSubmissionStoppedByClose(t *testing.T) {
 			Compaction: slate.CompactionOptions{Each: seen.each, Workers: 2}})
 		flushes(t, db, m, "c", 6)
 		stands(t, b, id, "running")
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 		if n := seen.states(); n["stopped"] != 1 || n["completed"] != 1 {
 			t.Errorf("%v", seen.all)
 		}

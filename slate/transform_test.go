@@ -155,20 +155,20 @@ func TestTransformedDatabases(t *testing.T) {
 					}
 				}
 				hidden("written")
-				equal(t, "a reader", reader(t, b, withTransformer(transformer)), m)
-				equal(t, "a reader without a cache", reader(t, b, slate.ReaderOptions{BlockTransformer: transformer, CacheBytes: -1}), m)
+				everything(t, "a reader", reader(t, b, withTransformer(transformer)), m)
+				everything(t, "a reader without a cache", reader(t, b, slate.ReaderOptions{BlockTransformer: transformer, CacheBytes: -1}), m)
 				toolsRead(t, b, transformer, m)
 
 				db := open(t, b, opts)
-				equal(t, "the next writer", db, m)
+				everything(t, "the next writer", db, m)
 				must(t, db.Compact(ctx))
-				equal(t, "compacted", db, m)
+				everything(t, "compacted", db, m)
 				must(t, db.Close())
 				hidden("compacted")
 				collect(t, b, slate.GCOptions{MinAge: -1, BlockTransformer: transformer})
 				opts.CompactL0 = -1
 				db = open(t, b, opts)
-				equal(t, "collected and reopened", db, m)
+				everything(t, "collected and reopened", db, m)
 				for i := range 4 {
 					m[string(key(i))] = secret(i + 1)
 					put(t, db, string(key(i)), secret(i+1))
@@ -181,7 +181,7 @@ func TestTransformedDatabases(t *testing.T) {
 					t.Errorf("a compactor elsewhere: %v", seen.states())
 				}
 				hidden("compacted elsewhere")
-				equal(t, "compacted elsewhere", reader(t, b, withTransformer(transformer)), m)
+				everything(t, "compacted elsewhere", reader(t, b, withTransformer(transformer)), m)
 				toolsRead(t, b, transformer, m)
 			})
 		}
@@ -365,7 +365,7 @@ func TestCollectionWithoutTransformer(t *testing.T) {
 	if with := collect(t, twin, slate.GCOptions{MinAge: -1, BlockTransformer: cipherOf(1)}); fmt.Sprint(with) != fmt.Sprint(report) {
 		t.Errorf("without transformer %+v, with it %+v", report, with)
 	}
-	equal(t, "collected", open(t, b, opts), m)
+	everything(t, "collected", open(t, b, opts), m)
 }
 
 // moody is a transformer that fails on request.
@@ -415,13 +415,13 @@ func TestTransformerThatFails(t *testing.T) {
 		said("open", openErr(b, slate.Options{BlockTransformer: tr}))
 		said("open a reader", openReaderErr(b, withTransformer(tr)))
 		tr.decode.Store(nil)
-		equal(t, "the reader, again", r, m)
-		equal(t, "the writer, that nobody has fenced", db, m)
+		everything(t, "the reader, again", r, m)
+		everything(t, "the writer, that nobody has fenced", db, m)
 		tr.encode.Store(&cause)
 		said("put", db.Put(t.Context(), []byte("k"), nil))
 		said("open", openErr(b, slate.Options{BlockTransformer: tr}))
 		tr.encode.Store(nil)
-		equal(t, "reopened", open(t, b, slate.Options{BlockTransformer: tr}), m)
+		everything(t, "reopened", open(t, b, slate.Options{BlockTransformer: tr}), m)
 	}
 }
 

@@ -297,9 +297,7 @@ func TestSerializableConcurrently(t *testing.T) {
 				if skews += n; err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
-				if err := db.Close(); err != nil {
-					t.Fatal(err)
-				}
+				mustClose(t, db)
 			}
 			t.Logf("%d committed, %d refused, %d not serializable", committed, refused, skews)
 		})

@@ -339,12 +339,10 @@ func TestTxExpiry(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []model{{"k": "v", "m": "base+"}, {"k": "v", "m": "base"}, {"m": "base"}} {
-			equal(t, time.Now().String(), db, want)
+			everything(t, time.Now().String(), db, want)
 			time.Sleep(500 * time.Millisecond)
 		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -368,7 +366,7 @@ func TestTxRefusesWrites(t *testing.T) {
 	if _, err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "after the commit", db, model{"a": "1"})
+	everything(t, "after the commit", db, model{"a": "1"})
 
 	expiring := open(t, bucket.NewInMemBucket(), slate.Options{MergeOperator: slate.Concat})
 	tx = begin(t, expiring, slate.Serializable)
@@ -379,7 +377,7 @@ func TestTxRefusesWrites(t *testing.T) {
 	if _, err := tx.Commit(t.Context()); !errors.Is(err, slate.ErrInvalid) {
 		t.Errorf("merges that expire at different times: %v", err)
 	}
-	equal(t, "after a refused commit", expiring, model{})
+	everything(t, "after a refused commit", expiring, model{})
 }
 
 // A transaction keeps what it reads through flushes, compactions and garbage
@@ -487,12 +485,10 @@ func TestTxEnds(t *testing.T) {
 	if !errors.Is(err, slate.ErrFenced) {
 		t.Errorf("begin on a fenced writer: %v", err)
 	}
-	equal(t, "the second writer", second, model{"a": "2", "b": "1"})
+	everything(t, "the second writer", second, model{"a": "2", "b": "1"})
 	left := begin(t, second, slate.Serializable)
 	do(t, left, "put a 9")
-	if err := second.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, second)
 	check("of a closed database", left, slate.ErrClosed)
 	if _, err := second.Begin(slate.TxOptions{}); !errors.Is(err, slate.ErrClosed) {
 		t.Errorf("begin on a closed database: %v", err)
@@ -690,7 +686,7 @@ func TestUpdate(t *testing.T) {
 		if err := db.Update(ctx, slate.TxOptions{}, fn(3)); err != nil || len(at) != 4 {
 			t.Errorf("update: %v after %d attempts", err, len(at))
 		}
-		equal(t, "after it", db, model{"n": "mine"})
+		everything(t, "after it", db, model{"n": "mine"})
 		err := db.Update(ctx, slate.TxOptions{}, fn(1000))
 		if e, ok := errors.AsType[*slate.ConflictError](err); !ok || string(e.Key) != "n" || len(at) != 32 || !strings.Contains(err.Error(), "32 attempts") {
 			t.Errorf("update that conflicts always: %v after %d attempts", err, len(at))
@@ -713,10 +709,8 @@ func TestUpdate(t *testing.T) {
 		if err := db.Update(ctx, slate.TxOptions{}, func(tx *slate.Tx) error { do(t, tx, "put n own"); return own }); err != own { //nolint:errorlint // the very same
 			t.Errorf("update whose function fails: %v", err)
 		}
-		equal(t, "after a failure", db, model{"n": "theirs"})
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		everything(t, "after a failure", db, model{"n": "theirs"})
+		mustClose(t, db)
 	})
 }
 

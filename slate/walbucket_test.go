@@ -57,24 +57,20 @@ func TestSeparateWALOfSlateDB(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "reader", r, m)
+	everything(t, "reader", r, m)
 	opts := slate.Options{WALBucket: log, ReaderGrace: -1}
 	db := open(t, b, opts)
-	equal(t, "writer", db, m)
+	everything(t, "writer", db, m)
 	put(t, db, "zz added", "by us")
 	m["zz added"] = "by us"
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	report := collect(t, b, slate.GCOptions{MinAge: -1, WALBucket: log})
 	if report.WAL.Deleted.Objects != 3 { // 1 is their fence, 5 ours, 6 the replay point
 		t.Errorf("collected %+v", report.WAL)
 	}
-	equal(t, "collected", db, m)
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "reopened", open(t, b, opts), m)
+	everything(t, "collected", db, m)
+	mustClose(t, db)
+	everything(t, "reopened", open(t, b, opts), m)
 	if n := count(t, b, "db/wal/"); n != 0 {
 		t.Errorf("%d WAL objects lie beside the database", n)
 	}
@@ -156,9 +152,7 @@ func TestFencingInTheWALBucket(t *testing.T) {
 		checkGet(t, next, model{"k": "before"}, "k")
 		for i := range 3 {
 			put(t, next, "k", fmt.Sprint("theirs ", i))
-			if err := next.FlushMemtable(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			mustFlush(t, next)
 		}
 		time.Sleep(time.Minute)
 		if r := collect(t, b, slate.GCOptions{MinAge: -1, WALBucket: log}); r.WAL.Deleted.Objects == 0 {
@@ -171,9 +165,7 @@ func TestFencingInTheWALBucket(t *testing.T) {
 		if n := b.Stats()[faulty.PutIfAbsent].Requests; n == 0 || count(t, b, "db/wal/") != 0 {
 			t.Errorf("%d WAL objects lie beside the database", count(t, b, "db/wal/"))
 		}
-		if err := next.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, next)
 	})
 }
 

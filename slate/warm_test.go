@@ -35,9 +35,7 @@ func tree(t testing.TB, b bucket.Bucket, opts slate.Options) *slate.DB {
 	opts.CompactL0, opts.MaxL0, opts.MaxSSTBytes, opts.GCMinAge = -1, 100, 1<<20, -1
 	db := open(t, b, opts)
 	fill(t, db, 0, 30_000, 1)
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	fill(t, db, 0, 30_000, 10)
 	fill(t, db, 7, 30_000, 10)
 	return db
@@ -219,9 +217,7 @@ func TestWarmWhereObjectsAreGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	mustCompact(t, db)
 	for _, s := range append(before.L0, before.Runs[0].SSTs...) {
 		if err := b.Delete(t.Context(), "db/compacted/"+s.ID+".sst"); err != nil {
 			t.Fatal(err)
@@ -259,13 +255,9 @@ func TestCacheNew(t *testing.T) {
 		}
 		fill(t, db, 0, 10_000, 1)
 		got[0], got[1] = get(7000), get(7001)
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 		fill(t, db, 0, 10_000, 2) // so that there is something to merge
-		if err := db.Compact(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		mustCompact(t, db)
 		got[2] = get(7001)
 		if got != want {
 			t.Errorf("policy %d: requests %v, want %v", policy, got, want)

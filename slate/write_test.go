@@ -198,7 +198,7 @@ func TestReplayIsBounded(t *testing.T) {
 			}
 			most = max(most, ids[len(ids)-1]-manifest.ReplayAfterWAL)
 			if i == 39 {
-				equal(t, "the last writer", db, m)
+				everything(t, "the last writer", db, m)
 			}
 		}
 		if most > 10+3+1 { // and what one writer puts, and its fence
@@ -236,8 +236,8 @@ func TestOpenerWhoseFenceComesTooLate(t *testing.T) {
 			}
 			put(t, other, "c", "3")
 			want := model{"a": "1", "b": "2", "c": "3"}
-			equal(t, "the other", other, want)
-			equal(t, "the next", open(t, inner, slate.Options{}), want)
+			everything(t, "the other", other, want)
+			everything(t, "the next", open(t, inner, slate.Options{}), want)
 		})
 	}
 }
@@ -267,13 +267,11 @@ func TestLogPutThatFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "a reader", r, model{"k": "acknowledged"})
+		everything(t, "a reader", r, model{"k": "acknowledged"})
 		db = open(t, b, slate.Options{})
-		equal(t, "the next writer", db, model{"k": "acknowledged"})
+		everything(t, "the next writer", db, model{"k": "acknowledged"})
 		put(t, db, "k", "again")
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		mustClose(t, db)
 	})
 }
 
@@ -303,9 +301,7 @@ func TestBatchIsNeverSplit(t *testing.T) {
 			rows[h.Seq] = batch.Len()
 		}
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mustClose(t, db)
 	check := func(kind string, objects []map[uint64]int) {
 		seen := map[uint64]bool{}
 		for _, o := range objects {
@@ -382,7 +378,7 @@ func TestSeqOfTheCaller(t *testing.T) {
 			m[fmt.Sprint(c.seq)] = ""
 		}
 	}
-	equal(t, "open", db, m)
+	everything(t, "open", db, m)
 	for _, how := range []func() error{db.Close, nil} { // from L0, from the log
 		if how != nil {
 			if err := how(); err != nil {
@@ -390,7 +386,7 @@ func TestSeqOfTheCaller(t *testing.T) {
 			}
 		}
 		db = open(t, b, slate.Options{})
-		equal(t, "opened again", db, m)
+		everything(t, "opened again", db, m)
 		h := volatile(t, db, "next", "")
 		if last++; h.Seq != last {
 			t.Errorf("the next write has seq %d, want %d", h.Seq, last)
