@@ -102,7 +102,8 @@ type ShapeObjects struct {
 	Tree   ObjectSum `json:"tree"`   // SSTs that the manifest names, but for those of a clone's parent
 	Pinned ObjectSum `json:"pinned"` // SSTs that only a checkpoint keeps
 	// Unnamed are SSTs that no manifest needs. Most are garbage, which goes once
-	// it is old enough; some may be on their way into a manifest.
+	// it is old enough. The newest L0 that was compacted stays, for collectors to
+	// go by, and some may be on their way into a manifest.
 	Unnamed ObjectSum `json:"unnamed"`
 	Log     ObjectSum `json:"log"`    // log objects that are replayed when the database opens
 	OldLog  ObjectSum `json:"oldLog"` // those whose rows are in the tree: garbage, but for fences

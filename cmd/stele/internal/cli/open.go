@@ -20,7 +20,7 @@ type dbFlag struct {
 // openBucket opens the bucket of a database URL and the path in it.
 func openBucket(ctx context.Context, url string) (bucket.Bucket, string, error) {
 	b, path, err := bucket.Open(ctx, url)
-	if errors.Is(err, bucket.ErrInvalid) {
+	if errors.Is(err, bucket.ErrInvalid) || errors.Is(err, bucket.ErrUnsupported) {
 		return nil, "", usagef("%v", err)
 	}
 	return b, path, err
