@@ -660,7 +660,7 @@ func (c *compactor) tell(j *compactJob, e CompactionEvent) {
 func (c *compactor) newJob(j *compactJob) *compact.Job {
 	job := &compact.Job{
 		Bucket: c.bucket, Root: c.root, Rate: c.rate,
-		Key: func(id format.ULID) string { return sstKey(j.manifest, id, c.root) },
+		Key: sstKeys(j.manifest, c.root),
 		SST: c.opts.sst(), MaxSST: c.opts.MaxSSTBytes, Split: c.rangeBytes(j), NewID: c.ids.ulid,
 		Policy: merge.Policy{
 			MinSeq: c.host.keepSeq(j.manifest), Operator: c.opts.MergeOperator, Edit: c.opts.Compaction.Filter.edit(),

@@ -222,9 +222,10 @@ func (r *shapeReader) rows(ctx context.Context, m *format.Manifest) (map[format.
 	rows := map[format.ULID]RowCounts{}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(statsReads)
+	key := sstKeys(m, r.root)
 	for t := range treeSSTs(m) {
 		g.Go(func() error {
-			s, err := store.Open(sstKey(m, t.ID, r.root), *t).Stats(ctx)
+			s, err := store.Open(key(t.ID), *t).Stats(ctx)
 			if err != nil || s == nil {
 				return err
 			}

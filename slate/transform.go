@@ -56,7 +56,7 @@ func (db *DB) checkTransformer(ctx context.Context, m *format.Manifest) error {
 	}
 	switch {
 	case least != nil:
-		return db.tables.Open(sstKey(m, least.ID, db.root), *least).CheckTransformer(ctx)
+		return db.tables.Open(sstKeys(m, db.root)(least.ID), *least).CheckTransformer(ctx)
 	case m.WriterEpoch == 0:
 		return nil // new
 	}

@@ -42,36 +42,41 @@ type run []table // ascending
 
 func newTree(id uint64, m *format.Manifest, store *sst.Store, root layout.Root) *tree {
 	t := &tree{id: id, manifest: m, store: store}
+	key := sstKeys(m, root)
+	open := func(s *format.SST) table {
+		t := store.Open(key(s.ID), *s)
+		t.MaxSeq = m.LastL0Seq
+		return table{Table: t, keys: s.Range()}
+	}
 	for i := range m.L0 {
-		t.l0 = append(t.l0, openTable(m, &m.L0[i], store, root))
+		t.l0 = append(t.l0, open(&m.L0[i]))
 	}
 	for i := range m.Runs {
 		r := make(run, len(m.Runs[i].SSTs))
 		for j := range r {
-			r[j] = openTable(m, &m.Runs[i].SSTs[j], store, root)
+			r[j] = open(&m.Runs[i].SSTs[j])
 		}
 		t.runs = append(t.runs, r)
 	}
 	return t
 }
 
-func openTable(m *format.Manifest, s *format.SST, store *sst.Store, root layout.Root) table {
-	t := store.Open(sstKey(m, s.ID, root), *s)
-	t.MaxSeq = m.LastL0Seq
-	return table{Table: t, keys: s.Range()}
-}
-
-// sstKey names the object of an SST: in this database, or in the one that the
-// manifest, of a clone, says it belongs to.
-func sstKey(m *format.Manifest, id format.ULID, root layout.Root) string {
+// sstKeys names the objects of the manifest's SSTs: in this database, or in the
+// one that the manifest, of a clone, says they belong to.
+func sstKeys(m *format.Manifest, root layout.Root) func(format.ULID) string {
+	elsewhere := map[format.ULID]layout.Root{}
 	for i := range m.ExternalDBs {
-		for _, ext := range m.ExternalDBs[i].SSTs {
-			if ext == id {
-				return layout.NewRoot(m.ExternalDBs[i].Path).SST(id)
-			}
+		at := layout.NewRoot(m.ExternalDBs[i].Path)
+		for _, id := range m.ExternalDBs[i].SSTs {
+			elsewhere[id] = at
 		}
 	}
-	return root.SST(id)
+	return func(id format.ULID) string {
+		if at, ok := elsewhere[id]; ok {
+			return at.SST(id)
+		}
+		return root.SST(id)
+	}
 }
 
 // get fills dst with the newest version of key at or below seq. noFill keeps
@@ -113,10 +118,7 @@ func (v *view) get(ctx context.Context, key []byte, seq uint64, noFill bool, dst
 // seek returns the index of the first table that may hold key or something
 // after it.
 func (r run) seek(key []byte) int {
-	return sort.Search(len(r), func(i int) bool {
-		end := r[i].keys.End
-		return end.Kind == format.Unbounded || bytes.Compare(end.Key, key) >= 0
-	})
+	return sort.Search(len(r), func(i int) bool { return !r[i].keys.EndsBefore(key) })
 }
 
 // iter returns all versions of the keys in r, its first blocks at hand.
@@ -182,7 +184,7 @@ func prime(ctx context.Context, iters []*sst.Iter, parallel int) {
 
 func (t table) overlaps(r Range) bool {
 	return !(r.Upper != nil && bytes.Compare(t.keys.Start.Key, r.Upper) >= 0) &&
-		!(r.Lower != nil && t.keys.End.Kind != format.Unbounded && bytes.Compare(t.keys.End.Key, r.Lower) < 0)
+		!(r.Lower != nil && t.keys.EndsBefore(r.Lower))
 }
 
 func (t table) iter(r Range, how *sst.IterOptions) *sst.Iter {

@@ -226,10 +226,7 @@ func (c *cover) any(key []byte) bool {
 	return false
 }
 
-func endsBefore(t *format.SST, key []byte) bool {
-	end := t.Range().End
-	return end.Kind != format.Unbounded && bytes.Compare(end.Key, key) < 0
-}
+func endsBefore(t *format.SST, key []byte) bool { return t.Range().EndsBefore(key) }
 
 // levelIter walks over the SSTs of a level one after the other.
 type levelIter struct {

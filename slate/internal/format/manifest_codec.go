@@ -389,7 +389,7 @@ func (m *Manifest) check() string {
 	case m.ReplayAfterWAL > m.WALLastSeen:
 		return fmt.Sprintf("log is contained up to %d, and was seen up to %d", m.ReplayAfterWAL, m.WALLastSeen)
 	}
-	seen := map[ULID]*SST{}
+	seen := map[ULID][]*SST{}
 	trees := append([]Segment{{L0: m.L0, Runs: m.Runs}}, m.Segments...)
 	rows := false
 	for i := range trees {
@@ -428,7 +428,7 @@ func (m *Manifest) check() string {
 // checkTree checks that runs descend, that the SSTs of a run ascend without
 // overlap (but for a key whose versions go on in the next one), and that no
 // SST is seen twice, unless in disjoint parts.
-func checkTree(l0 []SST, runs []SortedRun, seen map[ULID]*SST) string {
+func checkTree(l0 []SST, runs []SortedRun, seen map[ULID][]*SST) string {
 	for i := range l0 {
 		if fault := checkSeen(&l0[i], seen); fault != "" {
 			return fault
@@ -455,10 +455,12 @@ func checkTree(l0 []SST, runs []SortedRun, seen map[ULID]*SST) string {
 	return ""
 }
 
-func checkSeen(s *SST, seen map[ULID]*SST) string {
-	if o := seen[s.ID]; o != nil && !o.Range().Intersect(s.Range()).Empty() {
-		return fmt.Sprintf("SST %s is in the tree twice", s.ID)
+func checkSeen(s *SST, seen map[ULID][]*SST) string {
+	for _, o := range seen[s.ID] {
+		if !o.Range().Intersect(s.Range()).Empty() {
+			return fmt.Sprintf("SST %s is in the tree twice", s.ID)
+		}
 	}
-	seen[s.ID] = s
+	seen[s.ID] = append(seen[s.ID], s)
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -133,11 +134,17 @@ func TestManifestRoundTripRandom(t *testing.T) {
 // Every contradiction that can be seen is ErrCorrupt.
 func TestManifestContradictions(t *testing.T) {
 	for name, spoil := range map[string]func(*Manifest){
-		"runs that ascend":            func(m *Manifest) { m.Runs[0].ID, m.Runs[1].ID = 0, 5 },
-		"a run twice":                 func(m *Manifest) { m.Runs[1].ID = 5 },
-		"SSTs of a run that overlap":  func(m *Manifest) { m.Runs[0].SSTs[1].Info.FirstKey = []byte("b") },
-		"SSTs of a run that descend":  func(m *Manifest) { r := m.Runs[0].SSTs; r[0], r[2] = r[2], r[0] },
-		"an SST twice":                func(m *Manifest) { m.L0[1] = m.Runs[0].SSTs[0] },
+		"runs that ascend":           func(m *Manifest) { m.Runs[0].ID, m.Runs[1].ID = 0, 5 },
+		"a run twice":                func(m *Manifest) { m.Runs[1].ID = 5 },
+		"SSTs of a run that overlap": func(m *Manifest) { m.Runs[0].SSTs[1].Info.FirstKey = []byte("b") },
+		"SSTs of a run that descend": func(m *Manifest) { r := m.Runs[0].SSTs; r[0], r[2] = r[2], r[0] },
+		"an SST twice":               func(m *Manifest) { m.L0[1] = m.Runs[0].SSTs[0] },
+		"a part of an SST twice, with another between": func(m *Manifest) {
+			m.L0 = slices.Insert(m.L0, 1, m.L0[0], m.L0[0])
+			m.L0[0].Visible = &KeyRange{End: Bound{Excluded, []byte("y")}}
+			m.L0[1].Visible = &KeyRange{Start: Bound{Included, []byte("y")}}
+			m.L0[2].Visible = m.L0[0].Visible
+		},
 		"an open SST in mid run":      func(m *Manifest) { i := &m.Runs[0].SSTs[0].Info; i.HasLast, i.LastKey = false, nil },
 		"a last key before the first": func(m *Manifest) { m.L0[1].Info.LastKey = []byte("A") },
 		"no first key":                func(m *Manifest) { m.L0[1].Info.FirstKey = nil },

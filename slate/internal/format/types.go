@@ -149,6 +149,12 @@ func (r KeyRange) Contains(key []byte) bool {
 	return true
 }
 
+// EndsBefore reports whether all keys of the range are less than key.
+func (r KeyRange) EndsBefore(key []byte) bool {
+	c := bytes.Compare(r.End.Key, key)
+	return r.End.Kind != Unbounded && (c < 0 || c == 0 && r.End.Kind == Excluded)
+}
+
 // Empty reports whether the bounds leave no room for any key. A range such as
 // everything between two adjacent keys counts as not empty.
 func (r KeyRange) Empty() bool {
