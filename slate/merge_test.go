@@ -325,3 +325,48 @@ func TestBatchThatCannotBeFolded(t *testing.T) {
 	}
 	everything(t, "mended", db, model{"a": "2", "b": "c3"})
 }
+
+// refusing cannot make anything of any operand.
+type refusing struct{}
+
+func (refusing) Name() string { return "refusing" }
+
+func (refusing) Merge(_, _ []byte, _ bool, _ [][]byte) ([]byte, error) {
+	return nil, errors.New("refused")
+}
+
+// Operands that a put or a delete has hidden since are nobody's business: neither
+// order of a scan stumbles over them, with the wrong operator nor with none.
+func TestHiddenOperandsAreNotFolded(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	db := open(t, b, slate.Options{CompactL0: -1, MergeOperator: refusing{}})
+	var batch slate.Batch
+	for range 100 { // as many as are folded at a time
+		batch.Reset()
+		batch.Merge([]byte("k"), []byte("x"))
+		batch.Merge([]byte("l"), []byte("x"))
+		if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{Volatile: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := model{"a": "1", "k": "value", "z": "1"}
+	for k, v := range m {
+		put(t, db, k, v)
+	}
+	if err := db.Delete(t.Context(), []byte("l")); err != nil {
+		t.Fatal(err)
+	}
+	everything(t, "an operator that refuses", db, m)
+	everything(t, "none", mustOpen(t, b), m)
+
+	mergeInto(t, db, "k", "seen")
+	for _, reverse := range []bool{false, true} {
+		var last error
+		for _, err := range db.Scan(t.Context(), slate.Range{Reverse: reverse}) {
+			last = err
+		}
+		if last == nil || !strings.Contains(last.Error(), `key "k"`) {
+			t.Errorf("reverse %v: an operand that is seen: %v", reverse, last)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"github.com/stele-db/stele/internal/clock"
@@ -57,6 +58,7 @@ type Reader struct {
 	manifests *manifest.Store[format.Manifest]
 	tables    *sst.Store
 	pic       atomic.Pointer[view]
+	loading   chan struct{} // held by who loads a newer view
 	closed    atomic.Bool
 }
 
@@ -76,7 +78,7 @@ func OpenReader(ctx context.Context, path string, b bucket.Bucket, opts ReaderOp
 	root := layout.NewRoot(path)
 	r := &Reader{
 		opts:   opts,
-		bucket: b, root: root, logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry, opts.BlockTransformer),
+		bucket: b, root: root, loading: make(chan struct{}, 1), logAt: logPlace(b, root, opts.WALBucket, opts.WALPath, retry, opts.BlockTransformer),
 		manifests: manifest.NewStore(b, root, opts.Clock, rand.Reader, manifest.Manifests),
 		tables:    sst.NewStore(b, sst.NewCache(opts.CacheBytes), sst.StoreOptions{Reads: opts.MaxReads, Prefixer: opts.Prefixes, Transformer: opts.BlockTransformer}),
 	}
@@ -102,7 +104,7 @@ func (r *Reader) load(ctx context.Context, old uint64) (*view, error) {
 		case v.ID <= old:
 			return nil, &CorruptError{Object: r.root.Manifest(v.ID), Offset: 0, Reason: "an SST that the manifest names is missing"}
 		}
-		mem, err := r.replay(ctx, v.Value)
+		mems, err := r.replay(ctx, v.Value)
 		if errors.Is(err, bucket.ErrNotFound) {
 			old = v.ID - 1
 			continue
@@ -110,23 +112,25 @@ func (r *Reader) load(ctx context.Context, old uint64) (*view, error) {
 		if err != nil {
 			return nil, err
 		}
-		pic := &view{tree: newTree(v.ID, v.Value, r.tables, r.root), mems: []*memtable.Table{mem}}
+		pic := &view{tree: newTree(v.ID, v.Value, r.tables, r.root), mems: mems}
 		r.pic.Store(pic)
 		return pic, nil
 	}
 }
 
-// replay reads the log behind m into a memtable.
-func (r *Reader) replay(ctx context.Context, m *format.Manifest) (*memtable.Table, error) {
+// replay reads the log behind m into memtables, newest first: one, unless the log
+// is larger than that can hold.
+func (r *Reader) replay(ctx context.Context, m *format.Manifest) ([]*memtable.Table, error) {
 	if err := checkLog(ctx, m, r.opts.WALBucket, r.logAt); err != nil {
 		return nil, errors.Join(r.moved(ctx, m), err)
 	}
-	mem := memtable.New(0)
+	mems := []*memtable.Table{memtable.New(0)}
 	ids, err := r.logAt.List(ctx, m.ReplayAfterWAL)
 	if err != nil {
 		return nil, err
 	}
 	var order wal.Order
+	last := uint64(0)
 	for id := m.ReplayAfterWAL + 1; len(ids) > 0 && id <= ids[len(ids)-1]; id++ {
 		rows, err := r.logAt.Read(ctx, id)
 		if errors.Is(err, bucket.ErrNotFound) { // perhaps the log has moved on with a newer manifest
@@ -139,12 +143,17 @@ func (r *Reader) replay(ctx context.Context, m *format.Manifest) (*memtable.Tabl
 			return nil, err
 		}
 		for j := range rows {
-			if rows[j].Seq > m.LastL0Seq {
-				mem.Add(&rows[j])
+			if rows[j].Seq <= m.LastL0Seq {
+				continue
 			}
+			if mems[0].Full() && rows[j].Seq > last { // a batch lies in one
+				mems = slices.Insert(mems, 0, memtable.New(0))
+			}
+			mems[0].Add(&rows[j])
+			last = rows[j].Seq
 		}
 	}
-	return mem, nil
+	return mems, nil
 }
 
 // moved returns bucket.ErrNotFound if a newer manifest replays from a later
@@ -163,8 +172,14 @@ func (r *Reader) rules(hideExpired bool) merge.Rules {
 	return readRules(r.opts.MergeOperator, hideExpired || r.opts.HideExpired, r.opts.Clock)
 }
 
-// refresh loads a newer view for a read whose objects were collected.
+// refresh loads a newer view for a read whose objects were collected. Of those
+// that ask at the same time one does, and the others get what it has found.
 func (r *Reader) refresh(ctx context.Context, old *view) (*view, error) {
+	release, err := acquire(ctx, r.loading)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if v := r.current(); v.tree.id > old.tree.id {
 		return v, nil
 	}

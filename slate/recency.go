@@ -46,7 +46,7 @@ func (s *Snapshot) ScanRecent(ctx context.Context, r Range, opts ReadOptions) it
 }
 
 // ScanRecent is DB.ScanRecent of the reader's view, where the rows of the log
-// are one source.
+// are one source, or a few if they are gigabytes.
 func (r *Reader) ScanRecent(ctx context.Context, rng Range, opts ReadOptions) iter.Seq2[RowInfo, error] {
 	return scanRecent(ctx, r, r.alive, rng, opts)
 }

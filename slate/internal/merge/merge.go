@@ -178,18 +178,34 @@ func (s *sorted) Close() {
 	}
 }
 
+// steps counts rows that are passed over, of which there may be millions between
+// two that are seen.
+type steps uint
+
+// next is it.Next, and looks at the context now and then: who reads rows in
+// memory does not.
+func (s *steps) next(ctx context.Context, it Iterator) (*format.Row, error) {
+	if *s++; *s%256 == 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return it.Next(ctx)
+}
+
 // UpTo leaves out the rows with a seq above maxSeq. It is a Seeker if the
 // iterator is one.
-func UpTo(it Iterator, maxSeq uint64) Seeker { return &upTo{it, maxSeq} }
+func UpTo(it Iterator, maxSeq uint64) Seeker { return &upTo{Iterator: it, maxSeq: maxSeq} }
 
 type upTo struct {
 	Iterator
 	maxSeq uint64
+	steps  steps
 }
 
 func (u *upTo) Next(ctx context.Context) (*format.Row, error) {
 	for {
-		r, err := u.Iterator.Next(ctx)
+		r, err := u.steps.next(ctx, u.Iterator)
 		if r == nil || err != nil || r.Seq <= u.maxSeq {
 			return r, err
 		}
@@ -212,6 +228,7 @@ func Visible(it Iterator, maxSeq uint64, reverse bool, rules Rules) Seeker {
 
 type visible struct {
 	it     Iterator
+	steps  steps
 	maxSeq uint64
 	rules  Rules
 	key    []byte // its answer is known
@@ -249,7 +266,7 @@ func (v *visible) read(ctx context.Context) (*format.Row, error) {
 		v.pend = nil
 		return r, nil
 	}
-	return v.it.Next(ctx)
+	return v.steps.next(ctx, v.it)
 }
 
 // merged reads the key's older versions down to the first that is no operand.
@@ -269,7 +286,7 @@ func (v *visible) merged(ctx context.Context, r *format.Row) (*format.Row, error
 			return v.fold.Value(r)
 		}
 		var err error
-		if r, err = v.it.Next(ctx); err != nil {
+		if r, err = v.steps.next(ctx, v.it); err != nil {
 			return nil, err
 		}
 		if r == nil || !bytes.Equal(r.Key, v.key) {
@@ -296,6 +313,7 @@ func (v *visible) Close() { v.it.Close() }
 // visible one back, with the operands above it, until the key changes.
 type visibleReverse struct {
 	it      Iterator
+	steps   steps
 	maxSeq  uint64
 	rules   Rules
 	held    [2]heldRow // the candidate and the row handed out, in turns
@@ -309,11 +327,12 @@ type visibleReverse struct {
 type heldRow struct {
 	row  format.Row
 	fold Fold
+	err  error // of folding, if nothing newer makes it nobody's business
 }
 
 func (v *visibleReverse) Next(ctx context.Context) (*format.Row, error) {
 	for !v.done {
-		r, err := v.it.Next(ctx)
+		r, err := v.steps.next(ctx, v.it)
 		if err != nil {
 			return nil, err
 		}
@@ -333,16 +352,12 @@ func (v *visibleReverse) Next(ctx context.Context) (*format.Row, error) {
 		}
 		c := &v.held[v.cur]
 		if !v.holding || bytes.Equal(c.row.Key, r.Key) {
-			if err := c.take(r, kind, !v.holding, v.rules.Operator); err != nil {
-				return nil, err
-			}
+			c.take(r, kind, !v.holding, v.rules.Operator)
 			v.holding = true
 			continue
 		}
 		v.cur = 1 - v.cur
-		if err := v.held[v.cur].take(r, kind, true, v.rules.Operator); err != nil {
-			return nil, err
-		}
+		v.held[v.cur].take(r, kind, true, v.rules.Operator)
 		if row, err := c.value(); row != nil || err != nil {
 			return row, err
 		}
@@ -351,24 +366,30 @@ func (v *visibleReverse) Next(ctx context.Context) (*format.Row, error) {
 }
 
 // take adds the next newer version of the key, or the first of a new one.
-func (h *heldRow) take(r *format.Row, kind format.Kind, first bool, op Operator) error {
-	if kind == format.Merge {
-		if first {
-			h.row.Key, h.row.Kind = append(h.row.Key[:0], r.Key...), format.Tombstone
-			h.fold.Reset(op, true)
-		}
-		return h.fold.Add(r)
+func (h *heldRow) take(r *format.Row, kind format.Kind, first bool, op Operator) {
+	if first || kind != format.Merge {
+		h.fold.Reset(op, true)
+		h.err = nil
 	}
-	CopyRow(&h.row, r)
-	h.row.Kind = kind
-	h.fold.Reset(op, true)
-	return nil
+	switch {
+	case kind != format.Merge:
+		CopyRow(&h.row, r)
+		h.row.Kind = kind
+		return
+	case first:
+		h.row.Key, h.row.Kind = append(h.row.Key[:0], r.Key...), format.Tombstone
+	}
+	if h.err == nil {
+		h.err = h.fold.Add(r)
+	}
 }
 
 // value is the row that a reader sees, nil if the key is deleted.
 func (h *heldRow) value() (*format.Row, error) {
 	deleted := h.row.Kind == format.Tombstone
 	switch {
+	case h.err != nil:
+		return nil, h.err
 	case h.fold.Any() && deleted:
 		return h.fold.Value(nil)
 	case h.fold.Any():
