@@ -68,7 +68,7 @@ type RowInfo struct {
 	Seq     uint64     `json:"seq"`
 	Kind    string     `json:"kind"` // value, tombstone or merge
 	Created *time.Time `json:"created,omitempty"`
-	Expires *time.Time `json:"expires,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"` // nil: never; like Created, within the years 0 to 9999
 }
 
 // Manifests returns the ids of the manifests of the database at path, in
@@ -231,12 +231,23 @@ var kindNames = map[format.Kind]string{format.Value: "value", format.Tombstone: 
 func describeRow(r *format.Row) RowInfo {
 	out := RowInfo{Key: r.Key, Value: r.Value, Seq: r.Seq, Kind: kindNames[r.Kind]}
 	if r.HasCreate {
-		t := time.UnixMilli(r.CreateTS).UTC()
-		out.Created = &t
+		out.Created = date(r.CreateTS)
 	}
 	if r.HasExpire {
-		t := time.UnixMilli(r.ExpireTS).UTC()
-		out.Expires = &t
+		out.Expires = date(r.ExpireTS)
 	}
 	return out
+}
+
+// The first and last millisecond that JSON has a date for.
+var (
+	firstDate = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	lastDate  = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
+)
+
+// date is the moment so many milliseconds after 1970, or the nearest one that
+// JSON has a date for.
+func date(ms int64) *time.Time {
+	t := time.UnixMilli(min(max(ms, firstDate), lastDate)).UTC()
+	return &t
 }

@@ -547,6 +547,9 @@ func (it *BlockIter) load(i int) error {
 	}
 	prev := span{}
 	for pos < end {
+		if len(it.spans) == restartInterval { // else a little block could hold any number of long keys
+			return corrupt(pos, "no restart after %d rows", restartInterval)
+		}
 		s := span{from: len(it.arena)}
 		shared, suffix, next, err := it.b.parseRow(pos, &s.row)
 		if err != nil {

@@ -228,3 +228,20 @@ func walkBlock(raw []byte, version uint16) error {
 		}
 	}
 }
+
+// A forged block: rows that share a long key, and none of them a restart. Its last
+// key would take as much memory as they have rows.
+func TestBlockWithoutRestarts(t *testing.T) {
+	key := bytes.Repeat([]byte{'k'}, 64<<10)
+	raw := appendRow(nil, &Row{Key: key, Seq: 5000, Kind: Tombstone}, 0)
+	for seq := uint64(4999); seq > 1000; seq-- {
+		raw = appendRow(raw, &Row{Key: key, Seq: seq, Kind: Tombstone}, len(key))
+	}
+	b, err := DecodeBlock(append(raw, 0, 0, 0, 1), SSTVersion2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.LastKey(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("last key: %v", err)
+	}
+}

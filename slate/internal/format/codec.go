@@ -224,7 +224,8 @@ func unzstd(src []byte, limit int) ([]byte, error) {
 }
 
 // readUpTo reads r to its end, into a buffer that begins with hint bytes and
-// grows with what comes.
+// grows with what comes. It returns no more memory than there are bytes: a cache
+// may keep them.
 func readUpTo(r io.Reader, limit, hint int) ([]byte, error) {
 	buf := bytes.NewBuffer(make([]byte, 0, min(hint+bytes.MinRead, limit+bytes.MinRead)))
 	n, err := buf.ReadFrom(io.LimitReader(r, int64(limit)+1))
@@ -234,5 +235,5 @@ func readUpTo(r io.Reader, limit, hint int) ([]byte, error) {
 	if n > int64(limit) {
 		return nil, tooLarge(limit)
 	}
-	return buf.Bytes(), nil
+	return bytes.Clone(buf.Bytes()), nil
 }

@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -118,5 +119,27 @@ func TestParseCodec(t *testing.T) {
 	}
 	if got := Codec(9).String(); got != "codec 9" {
 		t.Error(got)
+	}
+}
+
+// What is decompressed takes the memory that it is long, whatever the codec: a
+// cache counts no more.
+func TestDecompressedIsNoLargerThanItIs(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for _, symbols := range []uint32{1, 4, 64, 256} {
+		raw := make([]byte, 4096)
+		for i := range raw {
+			raw[i] = byte(rnd.Uint32N(symbols))
+		}
+		for _, c := range []Codec{None, Snappy, Zlib, LZ4, Zstd} {
+			part, err := Seal(nil, raw, c, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := Unseal(part, c, nil)
+			if err != nil || !bytes.Equal(out, raw) || cap(out) > len(out)+len(out)/4 {
+				t.Errorf("%s of %d symbols: %d bytes in %d, %v", c, symbols, len(out), cap(out), err)
+			}
+		}
 	}
 }

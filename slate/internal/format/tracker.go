@@ -3,7 +3,6 @@ package format
 import (
 	"encoding/binary"
 	"math"
-	"math/bits"
 	"slices"
 )
 
@@ -264,6 +263,6 @@ func (r *bitReader) change() (int64, bool) {
 	}
 	width := int(deltaForms[ones-1].width)
 	v, ok := r.read(width)
-	shift := bits.UintSize - width
+	shift := 64 - width
 	return int64(v) << shift >> shift, ok
 }

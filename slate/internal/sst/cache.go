@@ -218,11 +218,8 @@ func (c *Cache) put(id format.ULID, offset uint64, v any, at place) *entry {
 // placeLocked puts an entry into its queue.
 func (c *Cache) placeLocked(e *entry, at place) {
 	switch {
-	case e.meta && at != waiting:
+	case e.meta && at != waiting, at == staying: // what is warmed is as good as what every read needs
 		e.turns.Store(metaTurns)
-		c.kept.push(e)
-	case at == staying:
-		e.turns.Store(blockTurns)
 		c.kept.push(e)
 	case at == asRead && c.remembersLocked(e.key):
 		c.kept.push(e)

@@ -117,9 +117,10 @@ func (t *Table) Iter(opts IterOptions) *Iter {
 	if it.maxAhead == 0 {
 		it.maxAhead = t.store.opts.ReadAhead
 	}
+	it.maxAhead = min(it.maxAhead, maxAhead)
 	switch {
 	case opts.ReadAhead > 0:
-		it.ahead = opts.ReadAhead
+		it.ahead = it.maxAhead
 	case !opts.Reverse && opts.Upper != nil, opts.Reverse && len(opts.Lower) > 0:
 		it.ahead = min(boundedReadAhead, it.maxAhead)
 	}

@@ -132,6 +132,9 @@ func readRange(ctx context.Context, b bucket.Bucket, object string, offset, n ui
 	return data, nil
 }
 
+// maxAhead bounds what an Iter fetches at once, whatever its options say.
+const maxAhead = format.MaxRaw
+
 // maxRead bounds a request: one part and its checksum.
 const maxRead = format.MaxStored + 4
 

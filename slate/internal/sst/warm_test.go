@@ -113,3 +113,46 @@ func TestFillPassesThrough(t *testing.T) {
 	}
 	hot(tables[0], 0)
 }
+
+// What is warmed and fits is there, though the filters of other SSTs, which nobody
+// uses any more, came before it.
+func TestWarmedStays(t *testing.T) {
+	const budget = 1 << 20
+	c := NewCache(budget)
+	w := NewWriter(WriterOptions{})
+	if err := w.Add(&format.Row{Key: []byte("k"), Value: make([]byte, 4000), Seq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	data, _, err := w.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Parse(data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := f.Block(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &filter{bloom: format.BuildBloom(make([]uint64, 3000), 10)}
+	weight, _ := weigh(other)
+	for i := int64(0); i*weight < budget/3; i++ {
+		c.set(format.ULID{1}, uint64(i), other)
+	}
+	var warm Warming
+	warm.room.Store(budget - budget/freshShare)
+	weight, _ = weigh(block)
+	n := uint64(0)
+	for ; int64(n+1)*weight <= budget*8/10 && warm.hold(block); n++ {
+		c.put(format.ULID{2}, n, block, staying)
+	}
+	if warm.Full() {
+		t.Fatalf("full after %d blocks", n)
+	}
+	for i := range n {
+		if !c.has(format.ULID{2}, i) {
+			t.Errorf("block %d of %d is gone", i, n)
+		}
+	}
+}
