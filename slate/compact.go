@@ -89,6 +89,7 @@ type compactor struct {
 	// The rest belongs to the goroutine of run.
 	left     []unstarted // of compactors before, or submitted
 	jobs     []*compactJob
+	stopped  []compact.Plan // of jobs that are left to the next compactor: their end may not be recorded
 	results  chan jobResult
 	requests []chan error // of full compactions that have not begun
 	full     *fullCompaction
@@ -109,8 +110,9 @@ type compactJob struct {
 }
 
 type jobResult struct {
-	job *compactJob
-	err error
+	job     *compactJob
+	err     error
+	stopped bool // by us
 }
 
 // fullCompaction is a compaction of everything, in one step or in two: L0, then
@@ -317,8 +319,9 @@ func (c *compactor) beginFull(ctx context.Context) (bool, error) {
 		c.drop(e.ID)
 	}
 	c.left = nil
-	c.full.running = true
-	return true, c.start(ctx, m, p, entry, true)
+	err := c.start(ctx, m, p, entry, true)
+	c.full.running = err == nil
+	return true, err
 }
 
 // nextFull is the next step of a full compaction.
@@ -383,6 +386,7 @@ func (c *compactor) busyTree(m *format.Manifest) compact.Tree {
 	for _, j := range c.jobs {
 		tree.Active = append(tree.Active, j.plan)
 	}
+	tree.Active = append(tree.Active, c.stopped...)
 	return tree
 }
 
@@ -402,32 +406,35 @@ func (c *compactor) room(p compact.Plan) bool {
 }
 
 // resume starts what compactors before have left and what was submitted, as far
-// as nothing under way is in its way, and refuses what can never be carried out
-// any more.
+// as nothing under way is in its way. Before that it refuses what can never be
+// carried out any more, so that the ids of its runs may come again.
 func (c *compactor) resume(ctx context.Context) error {
-	var wait []unstarted
 	var fault error
-	for _, e := range c.left {
+	c.left = slices.DeleteFunc(c.left, func(e unstarted) bool {
 		m := c.host.newest().Value
-		busy := c.busyTree(m)
-		p, err := recordedPlan(m, busy, &e.Compaction)
+		p, err := recordedPlan(m, c.busyTree(m), &e.Compaction)
 		if err == nil {
 			err = p.Check(compact.Shape(m))
 		}
-		switch {
-		case fault != nil:
-		case err != nil:
-			if fault = c.refuse(ctx, m, e, p, err); fault == nil {
-				continue
-			}
-		case p.Check(busy) == nil && c.room(p):
-			if fault = c.start(ctx, m, p, e, false); fault == nil {
-				continue
-			}
+		if err == nil || fault != nil {
+			return false
 		}
-		wait = append(wait, e)
+		fault = c.refuse(ctx, m, e, p, err)
+		return fault == nil
+	})
+	if fault != nil {
+		return fault
 	}
-	c.left = wait
+	c.left = slices.DeleteFunc(c.left, func(e unstarted) bool {
+		m := c.host.newest().Value
+		busy := c.busyTree(m)
+		p, ok := c.resumable(m, busy, &e.Compaction)
+		if !ok || fault != nil || !c.room(p) {
+			return false
+		}
+		fault = c.start(ctx, m, p, e, false)
+		return fault == nil
+	})
 	return fault
 }
 
@@ -473,8 +480,9 @@ func (c *compactor) start(ctx context.Context, m *format.Manifest, p compact.Pla
 	j.cancel = cancel
 	go func() {
 		err := c.carryOut(jobCtx, j)
+		stopped := err != nil && jobCtx.Err() != nil
 		cancel()
-		c.results <- jobResult{j, err}
+		c.results <- jobResult{j, err, stopped}
 	}()
 	return nil
 }
@@ -482,7 +490,10 @@ func (c *compactor) start(ctx context.Context, m *format.Manifest, p compact.Pla
 // ended takes note of a job's end.
 func (c *compactor) ended(ctx context.Context, o compactOrders, r jobResult) error {
 	c.jobs = slices.DeleteFunc(c.jobs, func(j *compactJob) bool { return j == r.job })
-	if r.err != nil && !errors.Is(r.err, context.Canceled) { // one that was stopped is the next compactor's
+	switch {
+	case r.stopped: // it is the next compactor's, and so are its sources and their ids
+		c.stopped = append(c.stopped, r.job.plan)
+	case r.err != nil:
 		if c.drop(r.job.entry.ID) && r.job.asked { // its end could not be recorded: once more
 			c.keep(r.job.entry.ID)
 			c.left = append(c.left, unstarted{Compaction: r.job.entry, begun: true})
@@ -500,6 +511,9 @@ func (c *compactor) ended(ctx context.Context, o compactOrders, r jobResult) err
 		default:
 			c.full.runsOnly = true // nextFull goes on, if there are runs to merge
 		}
+	}
+	if r.stopped && !errors.Is(r.err, errDeposed) {
+		return nil
 	}
 	if r.err != nil {
 		return c.failed(ctx, o, r.err)
@@ -520,7 +534,7 @@ func (c *compactor) failed(ctx context.Context, o compactOrders, err error) erro
 	case errors.Is(err, errDeposed):
 		c.depose()
 		return c.host.deposed()
-	case errors.Is(err, context.Canceled):
+	case ctx.Err() != nil:
 		return nil
 	}
 	c.opts.Logger.Warn("compaction failed", slog.Any("error", err))

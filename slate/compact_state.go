@@ -84,7 +84,7 @@ func (c *compactor) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch, c.deposed, c.known = 0, false, map[format.ULID]bool{}
-	c.left, c.arrived = nil, nil
+	c.left, c.arrived, c.stopped = nil, nil, nil
 }
 
 // overtaken reports whether the manifest names a compactor that came after us.
@@ -129,27 +129,25 @@ func (c *compactor) claim(ctx context.Context, force bool, keep func(compact.Pla
 		}
 	}
 	if err != nil {
-		return err
+		return notFatal(ctx, err)
 	}
 	m := c.host.newest().Value
-	for _, e := range v.Value.Recent {
-		c.ids.after(e.ID) // even if our clock is late: what is older goes as garbage
-	}
-	fresh, err := c.ids.ulid()
-	if err != nil {
-		return err
-	}
 	var left []format.Compaction
 	v, err = c.compactions.Update(ctx, v, func(f *format.Compactions, _ uint64) (*format.Compactions, error) {
 		if f.CompactorEpoch > epoch { // at the same epoch it is our own file, published and overtaken
 			return nil, errDeposed
+		}
+		c.ids.afterAll(f)
+		fresh, err := c.ids.ulid()
+		if err != nil {
+			return nil, err
 		}
 		next := &format.Compactions{CompactorEpoch: epoch}
 		next.Recent, left = c.inherit(m, f.Recent, keep, fresh)
 		return next, nil
 	})
 	if err != nil {
-		return err
+		return notFatal(ctx, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -281,7 +279,7 @@ func (c *compactor) record(ctx context.Context, entries ...format.Compaction) er
 		return &format.Compactions{CompactorEpoch: epoch, Recent: pruned(all)}, nil
 	})
 	if err != nil {
-		return err
+		return notFatal(ctx, err)
 	}
 	c.mu.Lock()
 	for _, e := range entries {
@@ -292,6 +290,15 @@ func (c *compactor) record(ctx context.Context, entries ...format.Compaction) er
 	c.mu.Unlock()
 	c.notice(v)
 	return nil
+}
+
+// notFatal says of an error of a write to the compactions file that its outcome
+// need not be known: it is written again, as a whole.
+func notFatal(ctx context.Context, err error) error {
+	if errors.Is(err, ErrUnknownOutcome) {
+		return errors.Join(errors.New(err.Error()), ctx.Err())
+	}
+	return err
 }
 
 // settle leaves what was dropped out of the file now, before anything is started:
@@ -338,9 +345,10 @@ func (c *compactor) notice(v compactionsVersion) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.file = v
+	c.ids.afterAll(v.Value)
 	there := map[format.ULID]bool{}
 	for _, e := range v.Value.Recent {
-		there[e.ID] = true
+		there[e.ID] = !e.Status.Finished()
 		if _, noted := c.known[e.ID]; !noted && !e.Status.Finished() {
 			c.known[e.ID] = true
 			c.arrived = append(c.arrived, unstarted{Compaction: e})

@@ -53,6 +53,14 @@ func (s *idSource) after(id format.ULID) {
 	}
 }
 
+// afterAll does so for the ids of recorded compactions: garbage collection goes
+// by the oldest that is left, even one by a clock that is ahead of ours.
+func (s *idSource) afterAll(f *format.Compactions) {
+	for i := range f.Recent {
+		s.after(f.Recent[i].ID)
+	}
+}
+
 func (s *idSource) uuid() (id format.UUID, err error) {
 	if _, err := io.ReadFull(s.random, id[:]); err != nil {
 		return id, fmt.Errorf("make a checkpoint id: %w", err)

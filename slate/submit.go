@@ -126,9 +126,7 @@ func (s *submitter) try(ctx context.Context) (id format.ULID, err error) {
 			s.ids.after(t.ID)
 		}
 	}
-	for _, e := range base.Value.Recent {
-		s.ids.after(e.ID)
-	}
+	s.ids.afterAll(base.Value)
 	if id, err = s.ids.ulid(); err != nil {
 		return id, err
 	}
