@@ -83,15 +83,11 @@ func (h writerHost) newest() manifestVersion {
 }
 
 func (h writerHost) reload(ctx context.Context) error {
-	v, err := h.db.manifests.Latest(ctx)
-	if err != nil {
-		return err
+	v, err := h.db.latest(ctx)
+	if err == nil {
+		h.db.adopt(v)
 	}
-	if err := h.db.ours(v.Value); err != nil {
-		return err
-	}
-	h.db.adopt(v)
-	return nil
+	return err
 }
 
 func (h writerHost) publishEdit(ctx context.Context, edit manifestEdit) error {

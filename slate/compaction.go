@@ -41,9 +41,14 @@ type CompactionOptions struct {
 	Each func(CompactionEvent)
 }
 
-func (o *CompactionOptions) withDefaults(compactL0 int) (faults []error) {
+// withDefaults fills in the defaults where L0 is compacted from compactL0 SSTs on,
+// if it is positive, and full at maxL0.
+func (o *CompactionOptions) withDefaults(compactL0, maxL0 int) (faults []error) {
 	if o.Scheduler == nil {
 		o.Scheduler = SizeTiered{MinL0: max(compactL0, 0)}
+	}
+	if t, ok := o.Scheduler.(SizeTiered); ok && compactL0 > 0 && t.LeastL0() > maxL0 {
+		faults = append(faults, fmt.Errorf("SizeTiered compacts L0 from %d SSTs on (MinL0, MinSources), and it is full at %d (MaxL0, MaxL0PerKey): writers would wait for ever", t.LeastL0(), maxL0))
 	}
 	set(&o.MaxJobs, 4)
 	set(&o.Workers, max(2, min(4, runtime.GOMAXPROCS(0))))
@@ -64,7 +69,8 @@ func (o *CompactionOptions) withDefaults(compactL0 int) (faults []error) {
 // is checked: the sources must be a window of the tree without a gap, from the
 // oldest SST of L0 down to older runs; the destination must be the oldest of the
 // plan's runs or, without runs, Tree.NextRun; no run may be in two plans, and L0
-// only in one. A plan that breaks this is logged and ignored. Those that are
+// only in one. Writers wait where L0 has Options.MaxL0 SSTs: by then at the latest
+// it must propose a compaction of L0. A plan that breaks this is logged and ignored. Those that are
 // more than CompactionOptions.MaxJobs allows are proposed again later.
 type Scheduler interface {
 	Propose(CompactionTree) []CompactionPlan

@@ -57,6 +57,7 @@ type DB struct {
 	compactWake chan struct{} // L0 grew, somebody asks, or the database closes
 	gcWake      chan struct{} // something was published
 	gcStop      func()        // ends garbage collection
+	turn        chan struct{} // held by the write that is the next to get room
 	publishing  chan struct{} // held by the one task that publishes a manifest
 
 	pic       atomic.Pointer[view]
@@ -151,6 +152,7 @@ func newDB(root layout.Root, b bucket.Bucket, opts Options) *DB {
 		gcWake:      make(chan struct{}, 1),
 		gcStop:      func() {},
 		publishing:  make(chan struct{}, 1),
+		turn:        make(chan struct{}, 1),
 	}
 	db.compactor = newCompactor(root, b, &db.opts, &db.ids, writerHost{db})
 	db.ctx, db.cancel = context.WithCancel(context.Background())
@@ -278,37 +280,37 @@ func (db *DB) fence(ctx context.Context, v manifestVersion) (uint64, manifestVer
 	if err != nil {
 		return 0, v, err
 	}
-	id := uint64(0)
 	for {
-		if id <= v.Value.ReplayAfterWAL {
-			ids, err := db.logAt.List(ctx, v.Value.ReplayAfterWAL)
-			if err != nil {
-				return 0, v, err
-			}
-			id = v.Value.ReplayAfterWAL + 1
-			if len(ids) > 0 {
-				id = ids[len(ids)-1] + 1
-			}
+		ids, err := db.logAt.List(ctx, v.Value.ReplayAfterWAL)
+		if err != nil {
+			return 0, v, err
+		}
+		// The last of them may be the fence of a newer writer, which one of ours
+		// behind it would fence.
+		if v, err = db.latest(ctx); err != nil {
+			return 0, v, err
+		}
+		id := v.Value.ReplayAfterWAL + 1
+		if n := len(ids); n > 0 {
+			id = max(id, ids[n-1]+1)
 		}
 		token, err := layout.Token(db.opts.Random)
 		if err != nil {
 			return 0, v, err
 		}
 		err = db.logAt.Bucket.PutIfAbsent(ctx, db.logAt.Key(id), fence, token)
-		taken := errors.Is(err, bucket.ErrExists)
-		if err != nil && !taken {
+		if errors.Is(err, bucket.ErrExists) {
+			continue // the writer before is at work
+		}
+		if err != nil {
 			return 0, v, err
 		}
-		if v, err = db.manifests.Latest(ctx); err != nil {
+		if v, err = db.latest(ctx); err != nil {
 			return 0, v, err
 		}
-		if v.Value.WriterEpoch > db.epoch {
-			return 0, v, fmt.Errorf("another writer opened the database meanwhile: %w", ErrFenced)
-		}
-		if !taken && id > v.Value.ReplayAfterWAL {
+		if id > v.Value.ReplayAfterWAL {
 			return id, v, nil
 		}
-		id++
 	}
 }
 
@@ -335,6 +337,9 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 			if r.Seq <= v.Value.LastL0Seq {
 				continue
 			}
+			if db.state.active.Full() && r.Seq > db.writer.seq { // a batch lies in one
+				db.freezeReplayed(id - 1)
+			}
 			db.state.active.Add(r)
 			db.writer.seq = max(db.writer.seq, r.Seq)
 			if r.HasCreate {
@@ -344,24 +349,40 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 		db.walPuts.Add(1)
 		if db.due() {
 			db.walPuts.Store(0)
-			db.state.frozen = append(db.state.frozen, &frozen{
-				table: db.state.active, replayAfter: id, lastSeq: db.writer.seq, tick: db.writer.tick,
-			})
-			db.state.active = memtable.New(db.ids.seed())
+			db.freezeReplayed(id)
 		}
 	}
 	return nil
+}
+
+// freezeReplayed freezes what was replayed, which has all rows of the log up to
+// the object replayAfter.
+func (db *DB) freezeReplayed(replayAfter uint64) {
+	db.state.frozen = append(db.state.frozen, &frozen{
+		table: db.state.active, replayAfter: replayAfter, lastSeq: db.writer.seq, tick: db.writer.tick,
+	})
+	db.state.active = memtable.New(db.ids.seed())
 }
 
 // confirm reads the latest manifest and returns the id up to which the log need
 // not be replayed, and ErrFenced with it if the writer epoch is not ours any
 // more.
 func (db *DB) confirm(ctx context.Context) (replayAfter uint64, err error) {
-	v, err := db.manifests.Latest(ctx)
-	if err != nil {
-		return 0, err
+	v, err := db.latest(ctx)
+	if v.Value != nil {
+		replayAfter = v.Value.ReplayAfterWAL
 	}
-	return v.Value.ReplayAfterWAL, db.ours(v.Value)
+	return replayAfter, err
+}
+
+// latest reads the latest manifest. It returns it with ErrFenced if it is a newer
+// writer's: then nothing that is held here may be laid over it.
+func (db *DB) latest(ctx context.Context) (manifestVersion, error) {
+	v, err := db.manifests.Latest(ctx)
+	if err == nil {
+		err = db.ours(v.Value)
+	}
+	return v, err
 }
 
 func (db *DB) ours(m *format.Manifest) error {
@@ -389,11 +410,15 @@ func (db *DB) rebuildLocked(t *tree) {
 		t = newTree(db.state.version.ID, db.state.version.Value, db.tables, db.root)
 	}
 	v := &view{tree: t, mems: []*memtable.Table{db.state.active}}
-	for i := len(db.state.frozen) - 1; i >= 0; i-- {
-		v.mems = append(v.mems, db.state.frozen[i].table)
-	}
+	inL0 := uint64(0)
 	if t.manifest.WriterEpoch == db.epoch { // else L0 has another writer's rows
-		db.log.Reached(t.manifest.LastL0Seq)
+		inL0 = t.manifest.LastL0Seq
+		db.log.Reached(inL0)
+	}
+	for i := len(db.state.frozen) - 1; i >= 0; i-- {
+		if f := db.state.frozen[i]; f.lastSeq > inL0 { // else its flush has not heard yet that it is published
+			v.mems = append(v.mems, f.table)
+		}
 	}
 	db.pic.Store(v)
 	db.broadcastLocked()
@@ -419,7 +444,10 @@ func (db *DB) refresh(ctx context.Context, old *view) (*view, error) {
 	if v := db.current(); v.tree.id > old.tree.id {
 		return v, nil
 	}
-	latest, err := db.manifests.Latest(ctx)
+	latest, err := db.latest(ctx)
+	if errors.Is(err, ErrFenced) {
+		db.fail(err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -493,12 +521,13 @@ func (db *DB) FlushMemtable(ctx context.Context) error {
 	}
 	db.writeMu.Lock()
 	db.freeze()
+	seq := db.writer.seq
 	db.writeMu.Unlock()
 	for {
 		db.mu.Lock()
-		left, changed := len(db.state.frozen), db.state.changed
+		frozen, changed := db.state.frozen, db.state.changed
 		db.mu.Unlock()
-		if left == 0 {
+		if len(frozen) == 0 || frozen[0].lastSeq > seq {
 			return db.failure()
 		}
 		if err := db.await(ctx, changed); err != nil {
@@ -593,12 +622,11 @@ func wake(ch chan struct{}) {
 // publisher at a time; done sees the new version under the lock before readers
 // do.
 func (db *DB) publish(ctx context.Context, edit manifestEdit, done func()) error {
-	select {
-	case db.publishing <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	release, err := acquire(ctx, db.publishing)
+	if err != nil {
+		return err
 	}
-	defer func() { <-db.publishing }()
+	defer release()
 	db.mu.Lock()
 	base := db.state.version
 	db.mu.Unlock()
@@ -617,7 +645,11 @@ func (db *DB) publish(ctx context.Context, edit manifestEdit, done func()) error
 	if v.ID > base.ID {
 		wake(db.gcWake)
 	}
-	db.setVersionLocked(v)
+	if v.ID > db.state.version.ID {
+		db.setVersionLocked(v)
+	} else if v.ID < db.state.version.ID {
+		t = nil // somebody has read a later one meanwhile
+	}
 	if done != nil {
 		done()
 	}

@@ -142,11 +142,12 @@ func TestSizesOutOfBounds(t *testing.T) {
 
 // All faults of the options are told at once.
 func TestOptionFaultsTogether(t *testing.T) {
-	_, err := slate.Open(t.Context(), "db", bucket.NewInMemBucket(), slate.Options{BlockBytes: 7, Compression: 99, L0Bytes: -1, DefaultTTL: -1, MaxBatchBytes: 1<<30 + 1})
+	_, err := slate.Open(t.Context(), "db", bucket.NewInMemBucket(), slate.Options{BlockBytes: 7, Compression: 99, L0Bytes: -1, DefaultTTL: -1, MaxBatchBytes: 1<<30 + 1,
+		Compaction: slate.CompactionOptions{Scheduler: slate.SizeTiered{MinL0: 16}}})
 	if !errors.Is(err, slate.ErrInvalid) {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"BlockBytes", "Compression", "L0Bytes", "DefaultTTL", "MaxBatchBytes"} {
+	for _, name := range []string{"BlockBytes", "Compression", "L0Bytes", "DefaultTTL", "MaxBatchBytes", "MinL0"} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%v does not name %s", err, name)
 		}

@@ -407,3 +407,134 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Errorf("%d objects became %d", before, n)
 	}
 }
+
+// A put slept on its way back; the next writer replayed it, so it is acknowledged.
+// That proves nothing for the put behind it, whose id is that of the next writer's
+// fence, which is collected by then.
+func TestAcknowledgedByAReplayIsNoProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := bucket.NewInMemBucket()
+		b := faulty.New(inner, faulty.Options{})
+		sleeper := open(t, b, slate.Options{})
+		var other *slate.DB
+		b.Add(faulty.Rule{Keys: "*/wal/*", Times: 1, After: func(_ context.Context, _ faulty.Request, err error) error {
+			other = open(t, inner, slate.Options{})
+			time.Sleep(301 * time.Second)
+			return err
+		}})
+		put(t, sleeper, "a", "replayed")
+		put(t, other, "b", "theirs")
+		mustFlush(t, other)
+		collectWAL(t, inner)
+		if err := sleeper.Put(t.Context(), []byte("c"), []byte("lost")); !errors.Is(err, slate.ErrFenced) {
+			t.Errorf("the next put: %v, want fenced", err)
+		}
+		everything(t, "the other", other, model{"a": "replayed", "b": "theirs"})
+		_ = sleeper.Close()
+		mustClose(t, other)
+	})
+}
+
+// Two open at once. The one whose claim is older lists the log when the fence of
+// the other is there: it puts none behind that.
+func TestLoserDoesNotFenceTheWinner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := bucket.NewInMemBucket()
+		mustClose(t, open(t, inner, slate.Options{}))
+		b := faulty.New(inner, faulty.Options{})
+		var winner *slate.DB
+		b.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.List}, Keys: "db/wal*", Times: 1,
+			Before: func(context.Context, faulty.Request) error { winner = open(t, inner, slate.Options{}); return nil }})
+		if _, err := slate.Open(t.Context(), "db", b, slate.Options{}); !errors.Is(err, slate.ErrFenced) {
+			t.Errorf("the older claim: %v, want fenced", err)
+		}
+		put(t, winner, "k", "v")
+		mustClose(t, winner)
+		nextWriter(t, "after both", inner, slate.Options{}, model{"k": "v"})
+	})
+}
+
+// A fenced writer that has not noticed meets, in a read, what the other one has
+// made of its SSTs. It ends there: its own rows over those would count twice, and
+// rows that the other has replaced would be missing.
+func TestReadOfAFencedWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		opts := slate.Options{CacheBytes: -1, ReaderGrace: -1, MergeOperator: slate.Concat}
+		first := open(t, b, opts)
+		put(t, first, "a", "1")
+		mustFlush(t, first)
+		mergeInto(t, first, "k", "x")
+		second := open(t, b, opts)
+		put(t, second, "a", "2")
+		mustCompact(t, second)
+		time.Sleep(time.Hour)
+		collect(t, b, anyAge)
+		if v, err := first.Get(t.Context(), []byte("a")); !errors.Is(err, slate.ErrFenced) {
+			t.Errorf("get of what the other has replaced: %q, %v", v, err)
+		}
+		if v, err := first.Get(t.Context(), []byte("k")); err == nil && string(v) != "x" {
+			t.Errorf("get of an operand that the other has compacted: %q", v)
+		}
+		if err := first.Put(t.Context(), []byte("b"), nil); !errors.Is(err, slate.ErrFenced) {
+			t.Errorf("put: %v", err)
+		}
+		_ = first.Close()
+		everything(t, "the other", second, model{"a": "2", "k": "x"})
+		mustClose(t, second)
+	})
+}
+
+// A put is in the bucket after so long that the writer asks whether it was in
+// time, and gets no answer. The row may be there: nobody may run it again.
+func TestPutThatCannotBeConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := bucket.NewInMemBucket()
+		b := faulty.New(inner, faulty.Options{})
+		opts := slate.Options{MergeOperator: slate.Concat}
+		db := open(t, b, opts)
+		b.Add(faulty.Rule{Keys: "*/wal/*", Times: 1, After: func(_ context.Context, _ faulty.Request, err error) error {
+			time.Sleep(151 * time.Second)
+			b.Add(faulty.Rule{Keys: "db/manifest*", Err: bucket.ErrUnavailable})
+			return err
+		}})
+		err := db.Merge(t.Context(), []byte("k"), []byte("a"))
+		if !errors.Is(err, slate.ErrUnknownOutcome) || errors.Is(err, slate.ErrUnavailable) {
+			t.Errorf("merge: %v, want an unknown outcome", err)
+		}
+		_ = db.Close()
+		nextWriter(t, "after it", inner, opts, model{"k": "a"})
+	})
+}
+
+// A writer that puts without a pause takes every id before one that opens beside
+// it: it asks now and then, and the other is in.
+func TestOpenBesideABusyWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := slow(40 * time.Millisecond)
+		first := open(t, b, slate.Options{})
+		last := make(chan int)
+		go func() {
+			for i := 0; ; i++ {
+				if err := first.Put(t.Context(), fmt.Append(nil, i), []byte("v")); err != nil {
+					last <- i
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Second)
+		began := time.Now()
+		second := open(t, b, slate.Options{})
+		took, n := time.Since(began), <-last
+		if took > time.Minute {
+			t.Errorf("opened after %v and %d puts of the other", took, n)
+		}
+		m := model{}
+		for i := range n {
+			m[fmt.Sprint(i)] = "v"
+		}
+		everything(t, "the next", second, m)
+		_ = first.Close()
+		mustClose(t, second)
+	})
+}

@@ -114,7 +114,7 @@ func (db *DB) flushTable(ctx context.Context, f *frozen) error {
 		next.WALLastSeen = max(m.WALLastSeen, db.log.LastID())
 		next.LastL0Seq = f.lastSeq
 		next.LastL0ClockTick = max(m.LastL0ClockTick, f.tick)
-		next.RecentSnapshotMinSeq = db.pinned(f.lastSeq)
+		next.RecentSnapshotMinSeq = db.pinned(min(f.lastSeq, db.log.Durable())) // durable reads may still begin there
 		next.SequenceTracker = track(m.SequenceTracker, f.lastSeq, f.tick)
 		return &next, nil
 	}, func() {

@@ -1,14 +1,19 @@
 package slate_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
+	"github.com/stele-db/stele/slate/bucket/faulty"
 )
 
 func mergeInto(t testing.TB, db *slate.DB, key, operand string) {
@@ -368,5 +373,48 @@ func TestHiddenOperandsAreNotFolded(t *testing.T) {
 		if last == nil || !strings.Contains(last.Error(), `key "k"`) {
 			t.Errorf("reverse %v: an operand that is seen: %v", reverse, last)
 		}
+	}
+}
+
+// The manifest of a flush is in the bucket and its reply is not there. Meanwhile
+// the writer reads the latest manifest for another reason: the operands, in L0 and
+// still in memory, count once, and a transaction copies what is there.
+func TestOperandsCountOnceWhileTheirFlushIsPublished(t *testing.T) {
+	for _, noLog := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
+			db := open(t, b, slate.Options{CompactL0: -1, MergeOperator: slate.Concat, MaxUnflushedBytes: 1000, L0Bytes: 400, DisableWAL: noLog})
+			mergeInto(t, db, "k", "a")
+			mustFlush(t, db)
+			gate := make(chan struct{})
+			b.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.PutIfAbsent}, Keys: "db/manifest/*", Times: 1,
+				After: func(_ context.Context, _ faulty.Request, err error) error { <-gate; return err }})
+			var batch slate.Batch
+			batch.Merge([]byte("k"), []byte("b"))
+			batch.Put([]byte("fill"), make([]byte, 500)) // so that it is flushed
+			if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{Volatile: true}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			var wg sync.WaitGroup
+			wg.Go(func() { put(t, db, "more", string(make([]byte, 500))) }) // waits for room: the watch looks
+			time.Sleep(1500 * time.Millisecond)
+			checkGet(t, db, model{"k": "ab"}, "k")
+			var once sync.Once
+			err := db.Update(t.Context(), slate.TxOptions{}, func(tx *slate.Tx) error {
+				v, err := tx.Get(t.Context(), []byte("k"))
+				once.Do(func() { close(gate) })
+				if err != nil {
+					return err
+				}
+				return tx.Put([]byte("copy"), v)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			wg.Wait()
+			checkGet(t, db, model{"k": "ab", "copy": "ab"}, "copy")
+			mustClose(t, db)
+		})
 	}
 }

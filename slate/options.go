@@ -227,7 +227,7 @@ func (o Options) withDefaults(caps bucket.Capabilities) (Options, error) {
 	if o.BlockBytes < 1<<10 || o.BlockBytes > 64<<10 {
 		faults = append(faults, fmt.Errorf("BlockBytes is %d, must be from 1024 to 65536", o.BlockBytes))
 	}
-	faults = append(faults, o.Compaction.withDefaults(o.CompactL0)...)
+	faults = append(faults, o.Compaction.withDefaults(o.CompactL0, o.MaxL0PerKey)...)
 	if o.Compression > format.Zstd {
 		faults = append(faults, fmt.Errorf("codec %d of Compression is unknown", o.Compression))
 	}

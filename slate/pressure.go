@@ -78,7 +78,7 @@ func (db *DB) lockWithRoom(ctx context.Context, size int64) error {
 			return err
 		}
 		db.writeMu.Lock()
-		changed, err := db.room(size)
+		changed, err := db.room(size, waits)
 		if changed == nil && err == nil {
 			return nil
 		}
@@ -89,6 +89,15 @@ func (db *DB) lockWithRoom(ctx context.Context, size int64) error {
 		if !waits {
 			waits = true
 			defer db.stall()()
+			select { // one after the other, so that a large batch has its turn
+			case db.turn <- struct{}{}:
+				defer func() { <-db.turn }()
+			case <-db.dead:
+				return db.failure()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
 		}
 		db.log.Want()
 		if err := db.await(ctx, changed); err != nil {
@@ -99,7 +108,7 @@ func (db *DB) lockWithRoom(ctx context.Context, size int64) error {
 
 // room returns nil if a batch of this size may be inserted, else a channel that
 // is closed when that may have changed. It is called with writeMu held.
-func (db *DB) room(size int64) (changed <-chan struct{}, err error) {
+func (db *DB) room(size int64, first bool) (changed <-chan struct{}, err error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	s := &db.state
@@ -108,6 +117,9 @@ func (db *DB) room(size int64) (changed <-chan struct{}, err error) {
 		return nil, s.err
 	case s.closing:
 		return nil, ErrClosed
+	}
+	if s.stalled > 0 && !first {
+		return s.changed, nil // behind those who wait
 	}
 	used := s.active.Size()
 	for _, f := range s.frozen {
@@ -213,10 +225,7 @@ func (db *DB) look(ctx context.Context) error {
 	if err != nil {
 		c.Value = &format.Compactions{} // only the manifest tells
 	}
-	v, err := db.manifests.Latest(ctx)
-	if err == nil {
-		err = db.ours(v.Value)
-	}
+	v, err := db.latest(ctx)
 	if err != nil {
 		return err
 	}

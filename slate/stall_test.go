@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,4 +256,61 @@ func TestMaxL0PerKey(t *testing.T) {
 		}
 		mustClose(t, db)
 	})
+}
+
+// busyWriters write without a pause until the returned function is called.
+func busyWriters(t *testing.T, db *slate.DB, n int) (stop func()) {
+	var wg sync.WaitGroup
+	ended := make(chan struct{})
+	for w := range n {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-ended:
+					return
+				case <-time.After(time.Duration(1+w) * time.Millisecond):
+				}
+				var b slate.Batch
+				b.Put(fmt.Appendf(nil, "%d-%03d", w, i%50), make([]byte, 100))
+				if _, err := db.Write(t.Context(), &b, slate.WriteOptions{Volatile: true}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(time.Second)
+	return func() { close(ended); wg.Wait() }
+}
+
+// FlushMemtable waits for what was written before it, not for what comes after.
+func TestFlushMemtableBesideBusyWriters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := open(t, slow(100*time.Millisecond), slate.Options{L0Bytes: 1000, MaxUnflushedBytes: 8000})
+		stop := busyWriters(t, db, 4)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := db.FlushMemtable(ctx); err != nil {
+			t.Error(err)
+		}
+		stop()
+		mustClose(t, db)
+	})
+}
+
+// A batch that is too large to fit beside others gets its turn all the same.
+func TestLargeBatchesHaveTheirTurn(t *testing.T) {
+	for _, large := range []int{5_000, 20_000} {
+		synctest.Test(t, func(t *testing.T) {
+			db := open(t, slow(20*time.Millisecond), slate.Options{L0Bytes: 2000, MaxUnflushedBytes: 8000})
+			stop := busyWriters(t, db, 8)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := db.Put(ctx, []byte("large"), make([]byte, large)); err != nil {
+				t.Errorf("%d bytes: %v", large, err)
+			}
+			stop()
+			mustClose(t, db)
+		})
+	}
 }

@@ -205,9 +205,6 @@ func (tx *Tx) UnmarkWrite(keys ...[]byte) error {
 // DB.Write for all writes as one batch. Without writes it returns at once, with
 // a zero WriteHandle.
 func (tx *Tx) Commit(ctx context.Context) (WriteHandle, error) {
-	if err := tx.alive(); err != nil {
-		return WriteHandle{}, err
-	}
 	h, err := tx.insert(ctx)
 	if err != nil || tx.opts.Write.Volatile {
 		return h, err
@@ -217,6 +214,9 @@ func (tx *Tx) Commit(ctx context.Context) (WriteHandle, error) {
 
 func (tx *Tx) insert(ctx context.Context) (WriteHandle, error) {
 	defer tx.Rollback()
+	if err := tx.alive(); err != nil {
+		return WriteHandle{}, err
+	}
 	if err := ctx.Err(); err != nil {
 		return WriteHandle{}, err
 	}

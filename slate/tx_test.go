@@ -735,3 +735,24 @@ func inRuns(t *testing.T, b bucket.Bucket) string {
 	}
 	return strings.Join(out, " ")
 }
+
+// Commit ends a transaction whatever it returns, also where the database has
+// ended before it.
+func TestCommitEndsTheTransaction(t *testing.T) {
+	db := open(t, bucket.NewInMemBucket(), slate.Options{})
+	tx, err := db.Begin(slate.TxOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.CloseWith(slate.CloseAtOnce); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := tx.Commit(t.Context()); !errors.Is(err, slate.ErrClosed) {
+			t.Errorf("commit: %v", err)
+		}
+		if err := tx.Put([]byte("k"), nil); !errors.Is(err, slate.ErrClosed) {
+			t.Errorf("put: %v", err)
+		}
+	}
+}

@@ -35,6 +35,9 @@ func (c Tiered) withDefaults() Tiered {
 	return c
 }
 
+// LeastL0 is the number of SSTs of L0 from which on they are compacted.
+func (c Tiered) LeastL0() int { return c.withDefaults().MinL0 }
+
 // Propose returns the compactions that are due, L0 first. They may all be under
 // way at the same time.
 func (c Tiered) Propose(t Tree) []Plan {

@@ -86,7 +86,7 @@ func (d *data) alloc(n int) (uint32, []byte) {
 	if dir != nil {
 		last = len(*dir) - 1
 	}
-	if last < 0 || d.used+n > len((*dir)[last]) {
+	if last < 0 || d.used+n > len((*dir)[last]) || d.used >= maxData {
 		size := firstData
 		if last >= 0 {
 			size = min(max(len((*dir)[last]), firstData)<<chunkGrowShift, maxData)

@@ -261,3 +261,20 @@ func TestFull(t *testing.T) {
 		t.Error("not full with half of all nodes")
 	}
 }
+
+// A row without key bytes or value bytes to store finds its place behind one that
+// fills a chunk to its last byte.
+func TestEmptyBehindAFullChunk(t *testing.T) {
+	for _, size := range []int{maxData, 3 * maxData} {
+		tab := New(1)
+		tab.Add(&format.Row{Key: []byte("a"), Value: make([]byte, size), Kind: format.Value, Seq: 1})
+		ref := tab.Add(&format.Row{Key: []byte("b"), Kind: format.Tombstone, Seq: 2})
+		var r format.Row
+		if tab.Row(ref, &r); string(r.Key) != "b" || r.Kind != format.Tombstone {
+			t.Errorf("behind %d bytes: %+v", size, r)
+		}
+		if !tab.Get([]byte("a"), 9, &r) || len(r.Value) != size {
+			t.Errorf("the %d bytes: %d", size, len(r.Value))
+		}
+	}
+}

@@ -11,7 +11,8 @@
 // been collected, which is for manifest.Fresh from the start of the last
 // confirmation. After a longer pause the log asks its owner to confirm by the
 // latest manifest before it puts; and if the put itself took longer than that,
-// once more before it acknowledges.
+// once more before it acknowledges. A log that puts without a pause asks every
+// few seconds: a newer writer may not get hold of an id beside it.
 //
 // A writer may do without: with Env.Flush rows wait for one another in the same
 // way and become durable in another.

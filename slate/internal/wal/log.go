@@ -77,8 +77,18 @@ type Log struct {
 
 	// Owned by the flush loop.
 	lastStart   time.Time
-	confirmedAt time.Time
+	confirmedAt time.Time // when the last request began that proved this writer unfenced
+	askedAt     time.Time // when the last one did that asked for it
+	unasked     int       // objects put since
 }
+
+// A writer that has put busyObjects since it last asked whether it is fenced asks
+// again after busyTime: a newer one that comes too late for every id, so fast is
+// this one, waits for that.
+const (
+	busyObjects = 64
+	busyTime    = 10 * time.Second
+)
 
 // Start returns a log that continues after id lastID; everything up to seq is
 // durable, as confirmed at confirmedAt.
@@ -87,7 +97,7 @@ func Start(env Env, lastID, seq uint64, confirmedAt time.Time) *Log {
 	l := &Log{
 		env: env, ctx: ctx, cancel: cancel,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		nextID: lastID + 1, durable: seq, confirmedAt: confirmedAt,
+		nextID: lastID + 1, durable: seq, confirmedAt: confirmedAt, askedAt: confirmedAt,
 		pending: &Buffer{done: make(chan struct{})},
 	}
 	go l.run()
@@ -260,6 +270,7 @@ func (l *Log) settle(b *Buffer, err error) {
 	l.mu.Lock()
 	id := l.nextID
 	l.flying = nil
+	b.tables, b.refs = nil, nil // whoever keeps b keeps no memtable
 	if b.err = err; err != nil {
 		l.failLocked(err)
 	} else {
@@ -330,12 +341,11 @@ func (l *Log) put(b *Buffer) error {
 	if err != nil {
 		return err
 	}
-	if l.stale() { // ask first, so that a deposed writer leaves nothing behind
-		began := l.env.Clock.Now()
-		if _, err := l.env.Confirm(l.ctx); err != nil {
+	if l.stale() || l.unasked >= busyObjects && l.env.Clock.Now().Sub(l.askedAt) > busyTime {
+		// First, so that a deposed writer leaves nothing behind.
+		if _, err := l.ask(); err != nil {
 			return err
 		}
-		l.confirmedAt = began
 	}
 	key := l.env.Key(l.nextID)
 	began := l.env.Clock.Now()
@@ -345,14 +355,22 @@ func (l *Log) put(b *Buffer) error {
 		}
 		return err
 	}
+	l.unasked++
 	if l.stale() { // the put itself took that long
-		began = l.env.Clock.Now()
-		if err := l.confirmPut(key); err != nil {
-			return err
-		}
+		return l.confirmPut(key)
 	}
-	l.confirmedAt = began
+	l.confirmedAt = began // there was no fence that could have been collected
 	return nil
+}
+
+// ask looks into the latest manifest whether this writer is fenced.
+func (l *Log) ask() (replayAfter uint64, err error) {
+	began := l.env.Clock.Now()
+	replayAfter, err = l.env.Confirm(l.ctx)
+	if err == nil {
+		l.confirmedAt, l.askedAt, l.unasked = began, began, 0
+	}
+	return replayAfter, err
 }
 
 // stale reports whether so much time has passed that a fence may have been
@@ -365,12 +383,14 @@ func (l *Log) stale() bool { return manifest.Stale(l.confirmedAt, l.env.Clock.No
 // on, the object may have filled the place of its collected fence, or may have
 // been replayed long ago; that cannot be told.
 func (l *Log) confirmPut(key string) error {
-	replayAfter, err := l.env.Confirm(l.ctx)
+	replayAfter, err := l.ask()
 	switch {
-	case !errors.Is(err, ErrFenced):
-		return err
-	case replayAfter < l.nextID:
+	case err == nil:
 		return nil
+	case !errors.Is(err, ErrFenced):
+		return fmt.Errorf("%s was put, and whether in time cannot be told (%s): %w", key, err.Error(), bucket.ErrUnknownOutcome)
+	case replayAfter < l.nextID:
+		return nil // and the next put asks first: the fence may be collected by then
 	}
 	return fmt.Errorf("%w; whether the rows of %s were replayed: %w", err, key, bucket.ErrUnknownOutcome)
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stele-db/stele/internal/clock"
 	"github.com/stele-db/stele/slate/bucket"
@@ -119,6 +121,26 @@ func TestRowsGoTogether(t *testing.T) {
 		if ids, err := w.List(t.Context(), 5); !slices.Equal(ids, []uint64{6, 7, 8}) {
 			t.Errorf("objects %v, %v", ids, err)
 		}
+	})
+}
+
+// Whoever keeps a buffer whose rows are durable, as a write handle does, keeps no
+// memtable.
+func TestBufferLetsGoOfMemtables(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, nil)
+		table := weak.Make(w.table)
+		b := w.append(101, 10)
+		if err := w.log.Wait(t.Context(), b); err != nil {
+			t.Error(err)
+		}
+		w.table = nil
+		runtime.GC()
+		if table.Value() != nil {
+			t.Error("the memtable is held")
+		}
+		runtime.KeepAlive(b)
+		w.close()
 	})
 }
 
@@ -243,7 +265,34 @@ func TestLongSilenceIsConfirmed(t *testing.T) {
 			if ids, _ := w.List(t.Context(), lastID); len(ids) != c.objects || w.confirms != c.confirms {
 				t.Errorf("%s: objects %v, asked %d times; want %d, %d", c.name, ids, w.confirms, c.objects, c.confirms)
 			}
+			if c.fenced && err == nil { // proves nothing for the next
+				if err := w.log.Wait(t.Context(), w.append(102, 10)); !errors.Is(err, wal.ErrFenced) {
+					t.Errorf("%s: the next put: %v", c.name, err)
+				}
+			}
 			_ = w.log.Close()
+		})
+	}
+}
+
+// A log that puts without a pause asks every ten seconds whether it is fenced: a
+// newer writer may not get hold of an id. One that puts now and then does not.
+func TestBusyLogAsks(t *testing.T) {
+	for _, c := range []struct {
+		pause    time.Duration
+		confirms int
+	}{{100 * time.Millisecond, 4}, {time.Second, 0}, {time.Minute, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := start(t, nil)
+			for began := time.Now(); time.Since(began) < 50*time.Second; time.Sleep(c.pause) {
+				if err := w.log.Wait(t.Context(), w.append(uint64(101+len(w.puts)), 10)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if w.confirms != c.confirms {
+				t.Errorf("with pauses of %v: asked %d times", c.pause, w.confirms)
+			}
+			w.close()
 		})
 	}
 }
