@@ -528,19 +528,18 @@ func (c *compactor) failed(ctx context.Context, o compactOrders, err error) erro
 	if c.full != nil && !c.full.running {
 		c.endFull(err)
 	}
-	stopped := ctx.Err() != nil
 	switch {
 	case errors.Is(err, ErrFenced), errors.Is(err, ErrUnknownOutcome):
 		return err
 	case errors.Is(err, errDeposed):
 		c.depose()
 		return c.host.deposed()
-	case stopped:
-		return nil
 	}
-	c.opts.Logger.Warn("compaction failed", slog.Any("error", err))
-	if c.resting == nil {
-		c.resting, c.wakeUp = c.opts.Clock.After(compactRetry)
+	if ctx.Err() == nil { // else it is no wonder
+		c.opts.Logger.Warn("compaction failed", slog.Any("error", err))
+		if c.resting == nil {
+			c.resting, c.wakeUp = c.opts.Clock.After(compactRetry)
+		}
 	}
 	return nil
 }
