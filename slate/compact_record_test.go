@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,10 +22,19 @@ import (
 
 // wanted is a scheduler that proposes a plan for as long as the tree allows it.
 type wanted struct {
+	mu   sync.Mutex
 	plan func(slate.CompactionTree) slate.CompactionPlan
 }
 
+func (w *wanted) set(plan func(slate.CompactionTree) slate.CompactionPlan) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.plan = plan
+}
+
 func (w *wanted) Propose(t slate.CompactionTree) []slate.CompactionPlan {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if p := w.plan(t); p.Check(t) == nil {
 		return []slate.CompactionPlan{p}
 	}
@@ -63,14 +73,18 @@ type unrecorded struct {
 // newUnrecorded lets a rule befall all writes of compactions files from then on.
 func newUnrecorded(t *testing.T, fate faulty.Rule) (u *unrecorded, heal func()) {
 	b := bucket.NewInMemBucket()
-	u = &unrecorded{t: t, b: b, f: faulty.New(b, faulty.Options{}), plan: &wanted{oldestOfL0}, m: model{}}
+	u = &unrecorded{t: t, b: b, f: faulty.New(b, faulty.Options{}), plan: &wanted{plan: oldestOfL0}, m: model{}}
 	u.opts = slate.Options{MaxSSTBytes: 1 << 10, ReaderGrace: -1, GCMinAge: -1, Compaction: slate.CompactionOptions{Scheduler: u.plan}}
 	opts := u.opts
+	var once sync.Once
+	begun := make(chan func(), 1)
 	opts.Compaction.Each = func(e slate.CompactionEvent) {
-		if len(e.Runs) > 0 && e.State == "completed" && heal == nil {
-			u.file, _ = latestCompactions(t, b)
-			fate.Verbs, fate.Keys = faulty.Writes, "db/compactions/*"
-			heal = u.f.Add(fate)
+		if len(e.Runs) > 0 && e.State == "completed" {
+			once.Do(func() {
+				u.file, _ = latestCompactions(t, b)
+				fate.Verbs, fate.Keys = faulty.Writes, "db/compactions/*"
+				begun <- u.f.Add(fate)
+			})
 		}
 	}
 	u.f.Add(faulty.Rule{Delay: time.Millisecond})
@@ -79,13 +93,16 @@ func newUnrecorded(t *testing.T, fate faulty.Rule) (u *unrecorded, heal func()) 
 	u.comes("0 in L0, runs 0")
 	flushes(t, u.db, u.m, "b", 1)
 	u.comes("0 in L0, runs 1 0")
-	u.plan.plan = allRuns
+	u.plan.set(allRuns)
 	flushes(t, u.db, u.m, "c", 1)
 	u.comes("1 in L0, runs 0")
-	if heal == nil {
+	select {
+	case heal = <-begun:
+		return u, heal
+	default:
 		t.Fatal("nothing was compacted")
+		return nil, nil
 	}
-	return u, heal
 }
 
 func latestCompactions(t *testing.T, b bucket.Bucket) (body []byte, id int) {
@@ -122,7 +139,7 @@ func (u *unrecorded) next(want string) {
 	if err := u.db.Close(); err != nil {
 		u.t.Error(err)
 	}
-	u.plan.plan = allRuns
+	u.plan.set(allRuns)
 	u.db = open(u.t, u.b, u.opts)
 	u.comes(want)
 	everything(u.t, "after the next compactor's work", u.db, u.m)
@@ -141,7 +158,7 @@ func TestRunIDsDoNotComeAgainBeforeTheRecord(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}})
-		u.plan.plan = oldestOfL0
+		u.plan.set(oldestOfL0)
 		u.flush("z")
 		u.comes("1 in L0, runs 2 0")
 		u.next("1 in L0, runs 0")
@@ -156,7 +173,7 @@ func TestNothingBeginsBeforeWhatHasEndedIsRecorded(t *testing.T) {
 			tries.Add(1)
 			return bucket.ErrDenied
 		}})
-		u.plan.plan = oldestOfL0
+		u.plan.set(oldestOfL0)
 		u.flush("z")
 		time.Sleep(time.Minute)
 		u.comes("2 in L0, runs 0")
@@ -177,7 +194,7 @@ func TestWhatWasCommittedIsNotResumed(t *testing.T) {
 		u, heal := newUnrecorded(t, faulty.Rule{})
 		heal()
 		time.Sleep(time.Minute)
-		u.plan.plan = oldestOfL0
+		u.plan.set(oldestOfL0)
 		u.flush("z")
 		u.comes("0 in L0, runs 2 1 0")
 		_, n := latestCompactions(t, u.b)
@@ -198,7 +215,7 @@ func TestCloseStopsACompactionBesideASubmission(t *testing.T) {
 		b := bucket.NewInMemBucket()
 		f := faulty.New(b, faulty.Options{})
 		f.Add(faulty.Rule{Delay: time.Millisecond})
-		plan, m := &wanted{oldestOfL0}, model{}
+		plan, m := &wanted{plan: oldestOfL0}, model{}
 		opts := slate.Options{MaxSSTBytes: 256, ReaderGrace: -1, GCMinAge: -1, MaxL0: 64, Compaction: slate.CompactionOptions{Scheduler: plan}}
 		db := open(t, f, opts)
 		for _, name := range []string{"a", "b"} {
@@ -206,14 +223,14 @@ func TestCloseStopsACompactionBesideASubmission(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		wantLevels(t, b, "0 in L0, runs 1 0")
-		plan.plan = noPlan
+		plan.set(noPlan)
 		flushes(t, db, m, "c", 2)
 		submit(t, b, slate.CompactionPlan{}) // everything, which the writer has not heard of
 		f.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.Put}, Keys: "db/compacted/*", Skip: 3, Times: 1, Before: func(ctx context.Context, _ faulty.Request) error {
 			<-ctx.Done() // the third SST of the merge
 			return ctx.Err()
 		}})
-		plan.plan = allRuns
+		plan.set(allRuns)
 		flushes(t, db, m, "d", 1)
 		time.Sleep(time.Second)
 		flushes(t, db, m, "e", 3)
@@ -223,7 +240,7 @@ func TestCloseStopsACompactionBesideASubmission(t *testing.T) {
 		m["00"] = "in memory"
 		mustClose(t, db)
 		everything(t, "closed", mustOpen(t, b), m)
-		opts.Compaction.Scheduler = &wanted{allRuns}
+		opts.Compaction.Scheduler = &wanted{plan: allRuns}
 		db = open(t, b, opts)
 		time.Sleep(time.Minute)
 		everything(t, "after the next compactor's work", db, m)
@@ -240,7 +257,7 @@ func TestCloseWhileARecordIsUnderWay(t *testing.T) {
 				<-ctx.Done()
 				return cmp.Or(fault, ctx.Err())
 			}})
-			u.plan.plan = noPlan
+			u.plan.set(noPlan)
 			for i := range 5 {
 				u.flush(fmt.Sprint("z", i))
 			}
@@ -263,7 +280,7 @@ func TestWriterOutlivesARecordInDoubt(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}})
-		u.plan.plan = noPlan
+		u.plan.set(noPlan)
 		stop := standalone(t, u.b, slate.Options{ReaderGrace: -1})
 		time.Sleep(10 * time.Second)
 		u.flush("z") // learns of it
@@ -289,7 +306,7 @@ func TestWriterOutlivesARecordInDoubt(t *testing.T) {
 func TestRecordWithoutAReplyIsMadeUpForOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u, _ := newUnrecorded(t, faulty.Rule{Times: 1, After: func(context.Context, faulty.Request, error) error { return bucket.ErrDenied }})
-		u.plan.plan = noPlan
+		u.plan.set(noPlan)
 		time.Sleep(time.Minute)
 		_, before := latestCompactions(t, u.b)
 		for range 5 {
@@ -312,20 +329,23 @@ func TestSubmissionWaitsForTheRecordOfAnother(t *testing.T) {
 		db, m := twoRuns(t, b)
 		flushes(t, db, m, "c", 1)
 		f := faulty.New(b, faulty.Options{})
-		var heal func()
+		var once sync.Once
+		heal := make(chan func(), 1)
 		opts := slate.Options{MaxSSTBytes: 256, ReaderGrace: -1,
-			Compaction: slate.CompactionOptions{MaxJobs: 1, Scheduler: &wanted{noPlan}, PollInterval: time.Second}}
+			Compaction: slate.CompactionOptions{MaxJobs: 1, Scheduler: &wanted{plan: noPlan}, PollInterval: time.Second}}
 		opts.Compaction.Each = func(e slate.CompactionEvent) {
-			if e.State != "completed" || len(e.Runs) != 2 || heal != nil {
+			if e.State != "completed" || len(e.Runs) != 2 {
 				return
 			}
-			heal = f.Add(faulty.Rule{Verbs: faulty.Writes, Keys: "db/compactions/*", Err: bucket.ErrDenied, When: func(q faulty.Request) bool {
-				file, err := format.DecodeCompactions(q.Body)
-				if err != nil {
-					t.Error(err)
-				}
-				return !slices.ContainsFunc(file.Recent, func(e format.Compaction) bool { return len(e.Runs) == 2 && !e.Status.Finished() })
-			}})
+			once.Do(func() {
+				heal <- f.Add(faulty.Rule{Verbs: faulty.Writes, Keys: "db/compactions/*", Err: bucket.ErrDenied, When: func(q faulty.Request) bool {
+					file, err := format.DecodeCompactions(q.Body)
+					if err != nil {
+						t.Error(err)
+					}
+					return !slices.ContainsFunc(file.Recent, func(e format.Compaction) bool { return len(e.Runs) == 2 && !e.Status.Finished() })
+				}})
+			})
 		}
 		stop := standalone(t, f, opts)
 		time.Sleep(5 * time.Second)
@@ -333,7 +353,7 @@ func TestSubmissionWaitsForTheRecordOfAnother(t *testing.T) {
 		submit(t, b, slate.CompactionPlan{L0: 1})
 		time.Sleep(15 * time.Second)
 		wantLevels(t, b, "1 in L0, runs 0")
-		heal()
+		(<-heal)()
 		time.Sleep(time.Minute)
 		wantLevels(t, b, "0 in L0, runs 1 0")
 		if err := stop(); err != nil {
@@ -356,7 +376,7 @@ func TestSubmissionByAClockThatIsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := slow(time.Millisecond)
 		db, m := twoRuns(t, b)
-		plan, f := &wanted{noPlan}, faulty.New(b, faulty.Options{})
+		plan, f := &wanted{plan: noPlan}, faulty.New(b, faulty.Options{})
 		stop := standalone(t, f, slate.Options{ReaderGrace: -1, Compaction: slate.CompactionOptions{Scheduler: plan, PollInterval: time.Second}})
 		time.Sleep(5 * time.Second)
 		f.Add(faulty.Rule{Verbs: faulty.Writes, Keys: "db/compactions/*", Times: 1, Before: func(context.Context, faulty.Request) error {
@@ -366,7 +386,7 @@ func TestSubmissionByAClockThatIsAhead(t *testing.T) {
 			}
 			return nil
 		}})
-		plan.plan = allRuns
+		plan.set(allRuns)
 		time.Sleep(30 * time.Second)
 		wantLevels(t, b, "0 in L0, runs 0")
 
@@ -381,9 +401,9 @@ func TestSubmissionByAClockThatIsAhead(t *testing.T) {
 		}()
 		time.Sleep(time.Second)
 		f.Add(faulty.Rule{Verbs: faulty.Writes, Keys: "db/manifest/*", Times: 1, Before: func(context.Context, faulty.Request) error { <-publish; return nil }})
-		plan.plan = func(t slate.CompactionTree) slate.CompactionPlan {
+		plan.set(func(t slate.CompactionTree) slate.CompactionPlan {
 			return slate.CompactionPlan{L0: len(t.L0), Destination: t.NextRun()}
-		}
+		})
 		flushes(t, db, m, "c", 2)
 		time.Sleep(10 * time.Second)
 		flushes(t, db, m, "d", 1)
@@ -411,7 +431,7 @@ func TestStrayCancellation(t *testing.T) {
 			tries.Add(1)
 			return context.Canceled
 		}})
-		stop := standalone(t, f, slate.Options{ReaderGrace: -1, Compaction: slate.CompactionOptions{Scheduler: &wanted{allRuns}, PollInterval: time.Second}})
+		stop := standalone(t, f, slate.Options{ReaderGrace: -1, Compaction: slate.CompactionOptions{Scheduler: &wanted{plan: allRuns}, PollInterval: time.Second}})
 		time.Sleep(time.Minute)
 		if n := tries.Load(); n == 0 || n > 20 {
 			t.Errorf("%d attempts in a minute", n)
