@@ -73,7 +73,7 @@ type compactor struct {
 	telling     sync.Mutex    // held while Each is called
 
 	seen  uint64 // compactor epoch when we came; a higher one that is not ours is another's
-	tried uint64 // highest epoch that we have tried to publish
+	tried uint64 // highest epoch that we have published, or may have
 
 	recording chan struct{} // held by who writes the compactions file
 
@@ -91,6 +91,8 @@ type compactor struct {
 	jobs     []*compactJob
 	stopped  []compact.Plan // of jobs that are left to the next compactor: their end may not be recorded
 	results  chan jobResult
+	settling func()       // ends the record that settle has begun; nil: none
+	settled  chan error   // its end
 	requests []chan error // of full compactions that have not begun
 	full     *fullCompaction
 	resting  <-chan time.Time // after a failure; nil: awake
@@ -142,6 +144,7 @@ func newCompactor(root layout.Root, b bucket.Bucket, opts *Options, ids *idSourc
 		known:       map[format.ULID]bool{},
 		arrival:     make(chan struct{}, 1),
 		results:     make(chan jobResult),
+		settled:     make(chan error),
 	}
 	return c
 }
@@ -190,6 +193,14 @@ func (c *compactor) run(ctx context.Context, orders func() compactOrders) error 
 			if err := c.ended(ctx, o, r); err != nil {
 				return err
 			}
+		case err := <-c.settled:
+			c.settling()
+			c.settling = nil
+			if err != nil {
+				if err := c.failed(ctx, o, err); err != nil {
+					return err
+				}
+			}
 		case <-c.resting:
 			c.awake()
 		case <-o.poll:
@@ -219,16 +230,12 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 		return errDeposed
 	}
 	c.admit()
-	if c.resting == nil && !c.isDeposed() {
-		if err := c.settle(ctx); err != nil {
-			return err
-		}
-	}
+	ready := c.resting == nil && !c.isDeposed() && c.settle(ctx)
 	if o.closing {
-		return c.beginClosing(ctx, o)
+		return c.beginClosing(ctx, o, ready)
 	}
 	waits := c.fullWaits()
-	for waits && len(c.jobs) == 0 {
+	for waits && len(c.jobs) == 0 && c.settling == nil {
 		if started, err := c.beginFull(ctx); started || err != nil {
 			return err
 		}
@@ -237,22 +244,26 @@ func (c *compactor) begin(ctx context.Context, o compactOrders) error {
 	if waits && !slices.ContainsFunc(c.jobs, func(j *compactJob) bool { return j.plan.L0 == 0 }) {
 		return nil // what is under way ends soon
 	}
-	if !o.auto || c.resting != nil || c.isDeposed() {
+	if !o.auto || !ready {
 		return nil
 	}
-	plans := c.opts.Compaction.Scheduler.Propose(c.tree())
-	if len(plans) > 0 && !c.hasClaimed() {
+	if !c.hasClaimed() {
+		if len(c.opts.Compaction.Scheduler.Propose(c.tree())) == 0 {
+			return nil
+		}
 		if err := c.claim(ctx, false, anyPlan); err != nil {
 			return err
 		}
-		plans = c.opts.Compaction.Scheduler.Propose(c.tree()) // there may be something to resume
 	}
+	wanted := anyPlan
 	if waits { // for jobs that may be long: L0 must not fill up meanwhile
-		plans = slices.DeleteFunc(plans, func(p compact.Plan) bool { return p.L0 == 0 })
-	} else if err := c.resume(ctx); err != nil {
+		wanted = func(p compact.Plan) bool { return p.L0 > 0 }
+	}
+	if err := c.resume(ctx, wanted); err != nil {
 		return err
 	}
-	return c.startAll(ctx, plans)
+	plans := c.opts.Compaction.Scheduler.Propose(c.tree()) // after resume: what it refuses stands in nobody's way
+	return c.startAll(ctx, slices.DeleteFunc(plans, func(p compact.Plan) bool { return !wanted(p) }))
 }
 
 // fullWaits reports whether a full compaction was asked for and does not run.
@@ -265,7 +276,7 @@ func (c *compactor) fullWaits() bool {
 
 // beginClosing ends what may as well be resumed by the next writer, and makes
 // room in L0. Compactions of L0 go on while there is too much in it.
-func (c *compactor) beginClosing(ctx context.Context, o compactOrders) error {
+func (c *compactor) beginClosing(ctx context.Context, o compactOrders, ready bool) error {
 	answer(c.requests, ErrClosed)
 	c.requests = nil
 	l0 := false
@@ -281,7 +292,7 @@ func (c *compactor) beginClosing(ctx context.Context, o compactOrders) error {
 		return nil
 	case len(tree.L0) <= l0AfterClose || !o.auto || c.isDeposed() || c.resting != nil:
 		return errDone
-	case l0:
+	case l0 || !ready:
 		return nil
 	}
 	if err := c.claim(ctx, false, anyPlan); err != nil {
@@ -289,7 +300,7 @@ func (c *compactor) beginClosing(ctx context.Context, o compactOrders) error {
 	}
 	tree = c.tree()
 	if slices.ContainsFunc(tree.Active, func(p compact.Plan) bool { return p.L0 > 0 }) {
-		return c.resume(ctx)
+		return c.resume(ctx, anyPlan)
 	}
 	return c.startAll(ctx, []compact.Plan{{L0: min(len(tree.L0), closingSources), Destination: tree.NextRun()}})
 }
@@ -408,7 +419,7 @@ func (c *compactor) room(p compact.Plan) bool {
 // resume starts what compactors before have left and what was submitted, as far
 // as nothing under way is in its way. Before that it refuses what can never be
 // carried out any more, so that the ids of its runs may come again.
-func (c *compactor) resume(ctx context.Context) error {
+func (c *compactor) resume(ctx context.Context, wanted func(compact.Plan) bool) error {
 	var fault error
 	c.left = slices.DeleteFunc(c.left, func(e unstarted) bool {
 		m := c.host.newest().Value
@@ -429,7 +440,7 @@ func (c *compactor) resume(ctx context.Context) error {
 		m := c.host.newest().Value
 		busy := c.busyTree(m)
 		p, ok := c.resumable(m, busy, &e.Compaction)
-		if !ok || fault != nil || !c.room(p) {
+		if !ok || fault != nil || !wanted(p) || !c.room(p) {
 			return false
 		}
 		fault = c.start(ctx, m, p, e, false)
@@ -572,6 +583,10 @@ func (c *compactor) stop() {
 		<-c.results
 	}
 	c.jobs = nil
+	if c.settling != nil {
+		c.settling()
+		<-c.settled
+	}
 	c.awake()
 	answer(c.requests, ErrClosed)
 	c.requests = nil

@@ -471,3 +471,265 @@ func TestFullCompactionThatCannotBegin(t *testing.T) {
 		mustClose(t, db)
 	})
 }
+
+// Close does not wait for the compactions file, which cannot be written, where
+// nothing is left to do but to record.
+func TestCloseWhileSettling(t *testing.T) {
+	for _, after := range []time.Duration{2 * time.Minute, 5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			u, _ := newUnrecorded(t, faulty.Rule{Err: bucket.ErrUnavailable})
+			time.Sleep(after)
+			began := time.Now()
+			err := u.db.Close()
+			if took := time.Since(began); took > 30*time.Second {
+				t.Errorf("closing %v into the outage took %v: %v", after, took, err)
+			}
+		})
+	}
+}
+
+// The same with requests that hang.
+func TestCloseWhileSettlingHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int64
+		u, _ := newUnrecorded(t, faulty.Rule{Before: func(ctx context.Context, _ faulty.Request) error {
+			if n.Add(1) == 1 {
+				return bucket.ErrDenied
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Hour):
+				return bucket.ErrDenied
+			}
+		}})
+		time.Sleep(30 * time.Second)
+		began := time.Now()
+		err := u.db.Close()
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("closing took %v: %v", took, err)
+		}
+	})
+}
+
+// A submission for L0 does not keep L0 from being compacted while a full
+// compaction waits for a long one of runs.
+func TestSubmissionOfL0WhileAFullCompactionWaits(t *testing.T) {
+	for _, submits := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := bucket.NewInMemBucket()
+			f := faulty.New(b, faulty.Options{})
+			f.Add(faulty.Rule{Delay: time.Millisecond})
+			plan, m := &wanted{plan: oldestOfL0}, model{}
+			opts := slate.Options{MaxSSTBytes: 256, ReaderGrace: -1, GCMinAge: -1, MaxL0: 8, Compaction: slate.CompactionOptions{Scheduler: plan, Workers: 2}}
+			db := open(t, f, opts)
+			for _, name := range []string{"a", "b"} {
+				flushes(t, db, m, name, 1)
+				time.Sleep(time.Second)
+			}
+			wantLevels(t, b, "0 in L0, runs 1 0")
+			plan.set(func(t slate.CompactionTree) slate.CompactionPlan {
+				if len(t.L0) >= 4 {
+					return slate.CompactionPlan{L0: 4, Destination: t.NextRun()}
+				}
+				if len(t.Runs) == 2 {
+					return allRuns(t)
+				}
+				return slate.CompactionPlan{}
+			})
+			hold := []chan struct{}{make(chan struct{}), make(chan struct{})}
+			var first atomic.Int64
+			f.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.Put}, Keys: "db/compacted/*", Skip: 2, Times: 2, Before: func(ctx context.Context, _ faulty.Request) error {
+				n := first.Add(1)
+				select {
+				case <-hold[n-1]:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				return nil
+			}})
+			flushes(t, db, m, "c", 1) // wakes it: the first put is the flush's
+			time.Sleep(time.Second)
+			done := make(chan error, 1)
+			go func() { done <- db.Compact(t.Context()) }()
+			time.Sleep(time.Second)
+			if submits {
+				submit(t, b, slate.CompactionPlan{L0: 1})
+			}
+			close(hold[0])
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			for i := range 20 {
+				k := fmt.Sprint("z", i)
+				err := db.Put(ctx, []byte(k), []byte(k))
+				if err == nil {
+					m[k] = k
+					err = db.FlushMemtable(ctx)
+				}
+				if err != nil {
+					t.Errorf("submits %v, flush %d: %v, %s", submits, i, err, levels(t, b))
+					break
+				}
+				time.Sleep(time.Second)
+			}
+			close(hold[1])
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			everything(t, "compacted", db, m)
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A compactor that came after the writer keeps its place, also where the
+// writer was about to claim it at the same time, or has failed to.
+func TestClaimDoesNotDeposeWhoCameLater(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		t.Run(fmt.Sprint(fails), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := slow(time.Millisecond)
+				f := faulty.New(b, faulty.Options{})
+				plan, m := &wanted{plan: noPlan}, model{}
+				db := open(t, f, slate.Options{ReaderGrace: -1, GCMinAge: -1, Compaction: slate.CompactionOptions{Scheduler: plan}})
+				flushes(t, db, m, "a", 2)
+				time.Sleep(time.Second)
+				ctx, cancel := context.WithCancel(t.Context())
+				solo := make(chan error, 1)
+				start := func() {
+					go func() {
+						solo <- slate.RunCompactor(ctx, "db", b, slate.Options{ReaderGrace: -1, Compaction: slate.CompactionOptions{Scheduler: &wanted{plan: noPlan}, PollInterval: time.Second}})
+					}()
+					time.Sleep(5 * time.Second)
+				}
+				claims := func(q faulty.Request) bool {
+					m, err := format.DecodeManifest(q.Body)
+					return err == nil && m.CompactorEpoch > 0
+				}
+				f.Add(faulty.Rule{Verbs: faulty.Writes, Keys: "db/manifest/*", Times: 1, When: claims, Before: func(context.Context, faulty.Request) error {
+					if fails {
+						return bucket.ErrDenied
+					}
+					start()
+					return nil
+				}})
+				plan.set(oldestOfL0)
+				flushes(t, db, m, "b", 1)
+				if fails {
+					time.Sleep(2 * time.Second)
+					start()
+				}
+				time.Sleep(time.Minute)
+				select {
+				case err := <-solo:
+					t.Errorf("fails %v: the compactor that came later: %v", fails, err)
+				default:
+					cancel()
+					if err := <-solo; err != nil {
+						t.Error(err)
+					}
+				}
+				cancel()
+				if err := db.Close(); err != nil && !errors.Is(err, slate.ErrFenced) {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A submission whose end could not be recorded is made up for, and then what it
+// stood in the way of is begun, though nobody wakes the compactor.
+func TestRefusedMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		f := faulty.New(b, faulty.Options{})
+		f.Add(faulty.Rule{Delay: time.Millisecond})
+		plan, m := &wanted{plan: oldestOfL0}, model{}
+		var submitted, failed atomic.Bool
+		opts := slate.Options{ReaderGrace: -1, GCMinAge: -1, Compaction: slate.CompactionOptions{Scheduler: plan}}
+		opts.Compaction.Each = func(e slate.CompactionEvent) {
+			if e.State == "completed" && e.L0 == 1 && submitted.Load() && !failed.Swap(true) {
+				plan.set(allRuns)
+				f.Add(faulty.Rule{Verbs: faulty.Writes, Keys: "db/compactions/*", Times: 1, Err: bucket.ErrDenied})
+			}
+		}
+		db := open(t, f, opts)
+		flushes(t, db, m, "a", 1)
+		time.Sleep(time.Second)
+		wantLevels(t, b, "0 in L0, runs 0")
+		plan.set(noPlan)
+		flushes(t, db, m, "b", 1)
+		time.Sleep(time.Second)
+		submit(t, b, slate.CompactionPlan{L0: 1})
+		submitted.Store(true)
+		var once atomic.Bool
+		plan.set(func(slate.CompactionTree) slate.CompactionPlan { // writes the file, and so learns of the submission
+			if once.Swap(true) {
+				return slate.CompactionPlan{}
+			}
+			return slate.CompactionPlan{Runs: []uint32{0}, Destination: 0}
+		})
+		flushes(t, db, m, "c", 1)
+		time.Sleep(2 * time.Minute)
+		if !failed.Load() {
+			t.Error("nothing failed")
+		}
+		wantLevels(t, b, "1 in L0, runs 0")
+		everything(t, "two minutes later", db, m)
+		mustClose(t, db)
+	})
+}
+
+// A resumed compaction is committed, and the record of its end hangs. Close does
+// not wait for it.
+func TestCloseWhileAResumedOneIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		f := faulty.New(b, faulty.Options{})
+		f.Add(faulty.Rule{Delay: time.Millisecond})
+		plan, m := &wanted{plan: oldestOfL0}, model{}
+		opts := slate.Options{MaxSSTBytes: 256, ReaderGrace: -1, GCMinAge: -1, Compaction: slate.CompactionOptions{Scheduler: plan}}
+		db := open(t, f, opts)
+		for _, name := range []string{"a", "b"} {
+			flushes(t, db, m, name, 1)
+			time.Sleep(time.Second)
+		}
+		plan.set(allRuns)
+		f.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.Put}, Keys: "db/compacted/*", Skip: 3, Before: func(ctx context.Context, _ faulty.Request) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		flushes(t, db, m, "c", 1)
+		time.Sleep(time.Second)
+		mustClose(t, db)
+		wantLevels(t, b, "1 in L0, runs 1 0")
+		g := faulty.New(b, faulty.Options{})
+		g.Add(faulty.Rule{Delay: time.Millisecond})
+		var resumed, done atomic.Bool
+		opts.Compaction.Each = func(e slate.CompactionEvent) {
+			if e.State == "resumed" {
+				resumed.Store(true)
+			}
+			if e.State == "completed" && !done.Swap(true) {
+				g.Add(faulty.Rule{Verbs: faulty.Writes, Keys: "db/compactions/*", Err: bucket.ErrUnavailable})
+			}
+		}
+		db = open(t, g, opts)
+		flushes(t, db, m, "d", 1)
+		time.Sleep(10 * time.Second)
+		if !resumed.Load() || !done.Load() {
+			t.Errorf("resumed %v, %s", resumed.Load(), levels(t, b))
+		}
+		flushes(t, db, m, "e", 1) // wakes the compactor
+		time.Sleep(time.Second)
+		began := time.Now()
+		err := db.Close()
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("closing took %v: %v", took, err)
+		}
+	})
+}

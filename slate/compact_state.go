@@ -9,6 +9,7 @@ import (
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/internal/compact"
 	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/manifest"
 )
 
 // What a compactor does is recorded in the compactions file: a compaction
@@ -106,20 +107,28 @@ func (c *compactor) claim(ctx context.Context, force bool, keep func(compact.Pla
 	var epoch uint64
 	// An edit that is repeated does not look for what it did before: another
 	// compactor may have claimed the same number. It claims the next.
-	err := c.host.publishEdit(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !force && m.CompactorEpoch > max(c.seen, c.tried) {
-			return nil, errDeposed
+	for {
+		err := c.host.publishEdit(ctx, func(m *format.Manifest, _ uint64) (*format.Manifest, error) {
+			if !force && m.CompactorEpoch > max(c.seen, c.tried) {
+				return nil, errDeposed
+			}
+			next := *m
+			next.CompactorEpoch++
+			epoch = next.CompactorEpoch
+			return &next, nil
+		})
+		inDoubt := errors.Is(err, manifest.ErrInDoubt)
+		if err == nil || inDoubt { // it may be ours that is there
+			c.mu.Lock()
+			c.tried = epoch
+			c.mu.Unlock()
 		}
-		next := *m
-		next.CompactorEpoch++
-		epoch = next.CompactorEpoch
-		c.tried = epoch
-		return &next, nil
-	})
-	if err != nil {
-		return err
+		if err == nil {
+			break
+		}
+		if !inDoubt || !errors.Is(err, errDeposed) {
+			return err
+		}
 	}
 	v, err := c.compactions.Latest(ctx)
 	if errors.Is(err, bucket.ErrNotFound) {
@@ -302,18 +311,24 @@ func notFatal(ctx context.Context, err error) error {
 }
 
 // settle leaves what was dropped out of the file now, before anything is started:
-// recorded as unfinished it must not outlive the ids of its runs.
-func (c *compactor) settle(ctx context.Context) error {
+// recorded as unfinished it must not outlive the ids of its runs. It reports
+// whether there is nothing of that kind; else run hears of the end of the record,
+// for which Close does not wait.
+func (c *compactor) settle(ctx context.Context) bool {
+	if c.settling != nil {
+		return false
+	}
 	c.mu.Lock()
 	dropped := false
 	for _, ours := range c.known {
 		dropped = dropped || !ours
 	}
 	c.mu.Unlock()
-	if !dropped {
-		return nil
+	if dropped {
+		ctx, c.settling = context.WithCancel(ctx)
+		go func() { c.settled <- c.record(ctx) }()
 	}
-	return c.record(ctx)
+	return !dropped
 }
 
 // look reads the compactions file if there is a new version of it.
