@@ -337,7 +337,7 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 			if r.Seq <= v.Value.LastL0Seq {
 				continue
 			}
-			if db.state.active.Full() && r.Seq > db.writer.seq { // a batch lies in one
+			if r.Seq > db.writer.seq && db.due() { // never within a batch
 				db.freezeReplayed(id - 1)
 			}
 			db.state.active.Add(r)
@@ -347,10 +347,9 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 			}
 		}
 		db.walPuts.Add(1)
-		if db.due() {
-			db.walPuts.Store(0)
-			db.freezeReplayed(id)
-		}
+	}
+	if db.due() {
+		db.freezeReplayed(fence - 1)
 	}
 	return nil
 }
@@ -358,6 +357,7 @@ func (db *DB) replay(ctx context.Context, v manifestVersion, fence uint64) error
 // freezeReplayed freezes what was replayed, which has all rows of the log up to
 // the object replayAfter.
 func (db *DB) freezeReplayed(replayAfter uint64) {
+	db.walPuts.Store(0)
 	db.state.frozen = append(db.state.frozen, &frozen{
 		table: db.state.active, replayAfter: replayAfter, lastSeq: db.writer.seq, tick: db.writer.tick,
 	})

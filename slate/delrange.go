@@ -78,7 +78,11 @@ func (db *DB) DeleteRange(ctx context.Context, r Range, opts DeleteRangeOptions)
 		}
 	}
 	if !opts.Volatile {
-		if err := done.Last.AwaitDurable(ctx); err != nil {
+		await := done.Last.AwaitDurable
+		if done.Batches == 0 { // what has deleted the keys before may not be durable yet
+			await = db.Flush
+		}
+		if err := await(ctx); err != nil {
 			return done, err
 		}
 	}

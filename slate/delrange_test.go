@@ -340,3 +340,29 @@ func TestDeleteRangeVolatile(t *testing.T) {
 		t.Errorf("%d durable rows after the wait", n)
 	}
 }
+
+// What DeleteRange has found deleted by a volatile write is durably so when it
+// returns.
+func TestDeleteRangeOfWhatIsNotDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket.NewInMemBucket()
+		db := open(t, b, slate.Options{})
+		put(t, db, "k", "v")
+		var batch slate.Batch
+		batch.Delete([]byte("k"))
+		if _, err := db.Write(t.Context(), &batch, slate.WriteOptions{Volatile: true}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.DeleteRange(t.Context(), slate.Range{}, slate.DeleteRangeOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.CloseWith(slate.CloseAtOnce); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, b, slate.Options{})
+		if v, err := db.Get(t.Context(), []byte("k")); err == nil {
+			t.Errorf("after a crash the deleted key is %q", v)
+		}
+		mustClose(t, db)
+	})
+}

@@ -59,7 +59,12 @@ type Reader struct {
 	tables    *sst.Store
 	pic       atomic.Pointer[view]
 	loading   chan struct{} // held by who loads a newer view
-	closed    atomic.Bool
+	loads     atomic.Uint64 // that have begun
+	failed    struct {      // the last that failed; it is whose who holds loading
+		load uint64
+		err  error
+	}
+	closed atomic.Bool
 }
 
 // OpenReader opens the database at path in b for reading: the newest manifest
@@ -175,6 +180,7 @@ func (r *Reader) rules(hideExpired bool) merge.Rules {
 // refresh loads a newer view for a read whose objects were collected. Of those
 // that ask at the same time one does, and the others get what it has found.
 func (r *Reader) refresh(ctx context.Context, old *view) (*view, error) {
+	asked := r.loads.Load()
 	release, err := acquire(ctx, r.loading)
 	if err != nil {
 		return nil, err
@@ -183,7 +189,15 @@ func (r *Reader) refresh(ctx context.Context, old *view) (*view, error) {
 	if v := r.current(); v.tree.id > old.tree.id {
 		return v, nil
 	}
-	return r.load(ctx, old.tree.id)
+	if r.failed.load > asked { // it began since: another one would find no more
+		return nil, r.failed.err
+	}
+	load := r.loads.Add(1)
+	v, err := r.load(ctx, old.tree.id)
+	if err != nil && ctx.Err() == nil {
+		r.failed.load, r.failed.err = load, err
+	}
+	return v, err
 }
 
 // pin implements source. All that a reader sees is durable.

@@ -156,3 +156,44 @@ func TestCursorsHeedTheirContext(t *testing.T) {
 		}
 	}
 }
+
+// Gets that find their state gone while no newer one can be had fail together,
+// not one after the other.
+func TestReaderGivesUpOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStates(t)
+		s.next()
+		net := faulty.New(s.b, faulty.Options{})
+		r, err := slate.OpenReader(t.Context(), "db", net, slate.ReaderOptions{CacheBytes: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.next()
+		net.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.List}, Before: func(context.Context, faulty.Request) error {
+			return slate.ErrUnavailable
+		}})
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var first, last time.Duration
+		began := time.Now()
+		for range 20 {
+			wg.Go(func() {
+				_, err := r.Get(t.Context(), []byte("k"))
+				mu.Lock()
+				defer mu.Unlock()
+				last = time.Since(began)
+				if first == 0 {
+					first = last
+				}
+				if err == nil {
+					t.Error("no error")
+				}
+			})
+		}
+		wg.Wait()
+		if last > 3*first {
+			t.Errorf("the first gives up after %v, the last after %v", first, last)
+		}
+		mustClose(t, r)
+	})
+}

@@ -193,3 +193,30 @@ func ExampleOptions_wALBucket() {
 	// true
 	// v <nil> <nil>
 }
+
+// The log lies in a bucket of its own. While the other one does not answer, puts
+// go on.
+func TestPutsBesideAnOutageOfTheManifest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := faulty.New(bucket.NewInMemBucket(), faulty.Options{})
+		db, err := slate.Open(t.Context(), "db", b, slate.Options{WALBucket: slow(40 * time.Millisecond), CompactL0: -1, GCMinAge: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Add(faulty.Rule{Err: slate.ErrUnavailable})
+		began, longest, n := time.Now(), time.Duration(0), 0
+		for time.Since(began) < 100*time.Second {
+			at := time.Now()
+			if err := db.Put(t.Context(), []byte("k"), []byte("v")); err != nil {
+				t.Errorf("put %d after %v: %v", n, time.Since(began), err)
+				break
+			}
+			longest, n = max(longest, time.Since(at)), n+1
+		}
+		if longest > 5*time.Second || n < 1000 {
+			t.Errorf("%d puts, one took %v", n, longest)
+		}
+		b.Clear()
+		_ = db.Close()
+	})
+}

@@ -77,9 +77,10 @@ type Log struct {
 
 	// Owned by the flush loop.
 	lastStart   time.Time
-	confirmedAt time.Time // when the last request began that proved this writer unfenced
-	askedAt     time.Time // when the last one did that asked for it
-	unasked     int       // objects put since
+	confirmedAt time.Time  // when the last request began that proved this writer unfenced
+	askedAt     time.Time  // when the last one did that asked for it
+	unasked     int        // objects put since
+	asking      chan error // gets the answer to what was asked beside the puts; nil: nothing was
 }
 
 // A writer that has put busyObjects since it last asked whether it is fenced asks
@@ -244,6 +245,12 @@ func (l *Log) Abort(err error) {
 
 func (l *Log) run() {
 	defer close(l.ended)
+	defer func() {
+		l.cancel()
+		if l.asking != nil {
+			<-l.asking
+		}
+	}()
 	for {
 		b, more := l.take()
 		if !more {
@@ -341,11 +348,13 @@ func (l *Log) put(b *Buffer) error {
 	if err != nil {
 		return err
 	}
-	if l.stale() || l.unasked >= busyObjects && l.env.Clock.Now().Sub(l.askedAt) > busyTime {
-		// First, so that a deposed writer leaves nothing behind.
-		if _, err := l.ask(); err != nil {
-			return err
-		}
+	if l.stale() { // ask first, so that a deposed writer leaves nothing behind
+		_, err = l.ask()
+	} else {
+		err = l.askBeside()
+	}
+	if err != nil {
+		return err
 	}
 	key := l.env.Key(l.nextID)
 	began := l.env.Clock.Now()
@@ -371,6 +380,28 @@ func (l *Log) ask() (replayAfter uint64, err error) {
 		l.confirmedAt, l.askedAt, l.unasked = began, began, 0
 	}
 	return replayAfter, err
+}
+
+// askBeside asks while puts go on, if it is time to: nothing that is put depends
+// on the answer, so none is waited for, and ErrFenced alone ends the log.
+func (l *Log) askBeside() error {
+	if now := l.env.Clock.Now(); l.asking == nil && l.unasked >= busyObjects && now.Sub(l.askedAt) > busyTime {
+		answer := make(chan error, 1)
+		l.asking, l.askedAt, l.unasked = answer, now, 0
+		go func() {
+			_, err := l.env.Confirm(l.ctx)
+			answer <- err
+		}()
+	}
+	select {
+	case err := <-l.asking:
+		l.asking = nil
+		if errors.Is(err, ErrFenced) {
+			return err
+		}
+	default:
+	}
+	return nil
 }
 
 // stale reports whether so much time has passed that a fence may have been
