@@ -91,8 +91,8 @@ type compactor struct {
 	jobs     []*compactJob
 	stopped  []compact.Plan // of jobs that are left to the next compactor: their end may not be recorded
 	results  chan jobResult
-	settling func()       // ends the record that settle has begun; nil: none
-	settled  chan error   // its end
+	settling func() // ends the record that settle has begun; nil: none
+	settled  chan settlement
 	requests []chan error // of full compactions that have not begun
 	full     *fullCompaction
 	resting  <-chan time.Time // after a failure; nil: awake
@@ -116,6 +116,9 @@ type jobResult struct {
 	err     error
 	stopped bool // by us
 }
+
+// settlement is the end of a record that settle has begun.
+type settlement struct{ err error }
 
 // fullCompaction is a compaction of everything, in one step or in two: L0, then
 // all runs.
@@ -144,7 +147,7 @@ func newCompactor(root layout.Root, b bucket.Bucket, opts *Options, ids *idSourc
 		known:       map[format.ULID]bool{},
 		arrival:     make(chan struct{}, 1),
 		results:     make(chan jobResult),
-		settled:     make(chan error),
+		settled:     make(chan settlement),
 	}
 	return c
 }
@@ -193,11 +196,11 @@ func (c *compactor) run(ctx context.Context, orders func() compactOrders) error 
 			if err := c.ended(ctx, o, r); err != nil {
 				return err
 			}
-		case err := <-c.settled:
+		case r := <-c.settled:
 			c.settling()
 			c.settling = nil
-			if err != nil {
-				if err := c.failed(ctx, o, err); err != nil {
+			if r.err != nil {
+				if err := c.failed(ctx, o, r.err); err != nil {
 					return err
 				}
 			}

@@ -326,7 +326,7 @@ func (c *compactor) settle(ctx context.Context) bool {
 	c.mu.Unlock()
 	if dropped {
 		ctx, c.settling = context.WithCancel(ctx)
-		go func() { c.settled <- c.record(ctx) }()
+		go func() { c.settled <- settlement{c.record(ctx)} }()
 	}
 	return !dropped
 }

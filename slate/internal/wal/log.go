@@ -77,11 +77,14 @@ type Log struct {
 
 	// Owned by the flush loop.
 	lastStart   time.Time
-	confirmedAt time.Time  // when the last request began that proved this writer unfenced
-	askedAt     time.Time  // when the last one did that asked for it
-	unasked     int        // objects put since
-	asking      chan error // gets the answer to what was asked beside the puts; nil: nothing was
+	confirmedAt time.Time   // when the last request began that proved this writer unfenced
+	askedAt     time.Time   // when the last one did that asked for it
+	unasked     int         // objects put since
+	asking      chan answer // gets the answer to what was asked beside the puts; nil: nothing was
 }
+
+// answer is what Env.Confirm said.
+type answer struct{ err error }
 
 // A writer that has put busyObjects since it last asked whether it is fenced asks
 // again after busyTime: a newer one that comes too late for every id, so fast is
@@ -386,18 +389,18 @@ func (l *Log) ask() (replayAfter uint64, err error) {
 // on the answer, so none is waited for, and ErrFenced alone ends the log.
 func (l *Log) askBeside() error {
 	if now := l.env.Clock.Now(); l.asking == nil && l.unasked >= busyObjects && now.Sub(l.askedAt) > busyTime {
-		answer := make(chan error, 1)
-		l.asking, l.askedAt, l.unasked = answer, now, 0
+		asking := make(chan answer, 1)
+		l.asking, l.askedAt, l.unasked = asking, now, 0
 		go func() {
 			_, err := l.env.Confirm(l.ctx)
-			answer <- err
+			asking <- answer{err}
 		}()
 	}
 	select {
-	case err := <-l.asking:
+	case a := <-l.asking:
 		l.asking = nil
-		if errors.Is(err, ErrFenced) {
-			return err
+		if errors.Is(a.err, ErrFenced) {
+			return a.err
 		}
 	default:
 	}
