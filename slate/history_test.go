@@ -53,7 +53,7 @@ func (p program) execute(t *testing.T, opts slate.Options, hasty bool) (answers 
 		}
 	}()
 	synctest.Test(t, func(*testing.T) {
-		w := &world{ctx: context.Background(), b: bucket.NewInMemBucket(), opts: opts, states: []state{{}}}
+		w := &world{b: bucket.NewInMemBucket(), opts: opts, states: []state{{}}}
 		defer func() {
 			answers = w.answers
 			failure := recover()
@@ -137,8 +137,8 @@ type contradiction string
 
 // world is a program under way.
 type world struct {
-	ctx  context.Context
-	b    bucket.Bucket // as other processes see it
+	ctx  context.Context // of what waits for the process; it ends a while after that
+	b    bucket.Bucket   // as other processes see it
 	opts slate.Options
 	at   int // the step that runs, from 1
 
@@ -185,12 +185,15 @@ type reading struct {
 type life struct {
 	*faulty.Bucket
 	dead atomic.Bool
+	end  context.CancelFunc // of the context of all that it waits for
 }
 
 var errDead = errors.New("the process is dead")
 
 func (w *world) newLife() *life {
-	l := &life{Bucket: faulty.New(w.b, faulty.Options{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.ctx = ctx
+	l := &life{Bucket: faulty.New(w.b, faulty.Options{}), end: cancel}
 	l.Add(faulty.Rule{Before: func(context.Context, faulty.Request) error {
 		if l.dead.Load() {
 			return errDead
@@ -204,11 +207,19 @@ func (w *world) newLife() *life {
 func (l *life) die(n int, behind bool) {
 	rule := faulty.Rule{Verbs: faulty.Writes, Skip: n, Times: 1}
 	if behind {
-		rule.After = func(context.Context, faulty.Request, error) error { l.dead.Store(true); return errDead }
+		rule.After = func(context.Context, faulty.Request, error) error { return l.kill() }
 	} else {
-		rule.Before = func(context.Context, faulty.Request) error { l.dead.Store(true); return errDead }
+		rule.Before = func(context.Context, faulty.Request) error { return l.kill() }
 	}
 	l.Add(rule)
+}
+
+// kill ends the process. Nobody waits for ever for what it would have done.
+func (l *life) kill() error {
+	if !l.dead.Swap(true) {
+		time.AfterFunc(time.Minute, l.end)
+	}
+	return errDead
 }
 
 func (w *world) failf(format string, args ...any) { panic(contradiction(fmt.Sprintf(format, args...))) }
@@ -320,7 +331,7 @@ func now() int64 { return time.Now().UnixMilli() }
 // checkGet compares a get with what rows say.
 func (w *world) checkGet(who string, db reads, m rows, key string, note bool) {
 	life := w.life
-	v, err := db.Get(w.ctx, []byte(key))
+	v, err := db.Get(context.Background(), []byte(key))
 	found := err == nil
 	if err != nil && !errors.Is(err, slate.ErrNotFound) {
 		if life == w.life {
@@ -344,7 +355,7 @@ func (w *world) checkScan(who string, db scans, m rows, r slate.Range, limit, pa
 	seen := model{}
 	var last string
 	cut := false
-	for kv, err := range db.Scan(w.ctx, r) {
+	for kv, err := range db.Scan(context.Background(), r) {
 		if life != w.life {
 			return nil // it died during the scan
 		}
@@ -865,14 +876,14 @@ func (s old) run(w *world) {
 func (w *world) checkReader(r *reading, rng slate.Range, key string) {
 	i, _ := slices.BinarySearchFunc(w.states, r.seq, func(s state, seq uint64) int { return cmp.Compare(s.seq, seq) })
 	if r.collected {
-		v, err := r.r.Get(w.ctx, []byte(key))
+		v, err := r.r.Get(context.Background(), []byte(key))
 		if err != nil && !errors.Is(err, slate.ErrNotFound) {
 			w.failf("reader: get: %v", err)
 		}
 		if !slices.ContainsFunc(w.states[i:], func(s state) bool { return s.rows[key].admit(string(v), err == nil, w.opts.HideExpired, now()) }) {
 			w.failf("reader: get %q: %s, found %v, as never since seq %d", key, short(string(v)), err == nil, r.seq)
 		}
-		for _, err := range r.r.Scan(w.ctx, rng) {
+		for _, err := range r.r.Scan(context.Background(), rng) {
 			if err != nil && !errors.Is(err, slate.ErrUnavailable) {
 				w.failf("reader: scan: %v", err)
 			}
@@ -911,7 +922,7 @@ func (s beside) run(w *world) {
 		return
 	}
 	w.settled()
-	r, err := slate.OpenReader(w.ctx, "db", w.b, slate.ReaderOptions{
+	r, err := slate.OpenReader(context.Background(), "db", w.b, slate.ReaderOptions{
 		MergeOperator: w.opts.MergeOperator, HideExpired: w.opts.HideExpired, CacheBytes: w.opts.CacheBytes,
 		BlockTransformer: w.opts.BlockTransformer})
 	if err != nil {
@@ -985,7 +996,7 @@ func (w *world) engage() {
 	w.solos++
 	opts.Random, opts.CompactL0 = &seeded{r: rand.NewChaCha8([32]byte{1, w.solos})}, 2
 	opts.Compaction.PollInterval = 10 * time.Second
-	ctx, cancel := context.WithCancel(w.ctx)
+	ctx, cancel := context.WithCancel(context.Background()) // it outlives the writer
 	done := make(chan error)
 	go func() {
 		var err error
@@ -1015,7 +1026,7 @@ type collectGarbage struct{}
 func (collectGarbage) String() string { return "collect garbage" }
 
 func (collectGarbage) run(w *world) {
-	if _, err := slate.CollectGarbage(w.ctx, "db", w.b, slate.GCOptions{MinAge: -1, BlockTransformer: w.opts.BlockTransformer}); err != nil {
+	if _, err := slate.CollectGarbage(context.Background(), "db", w.b, slate.GCOptions{MinAge: -1, BlockTransformer: w.opts.BlockTransformer}); err != nil {
 		w.failf("collect garbage: %v", err)
 	}
 	w.collected()

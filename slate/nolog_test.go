@@ -426,17 +426,15 @@ func takeTurns(t *testing.T, disable []bool, victim, at int, behind bool) (died 
 				var b slate.Batch
 				b.Merge([]byte("k"), []byte(token))
 				volatile := n == 1 || n == 5
-				ctx, stop := context.WithTimeout(t.Context(), time.Hour) // L0 may be full, and a dead process compacts nothing
-				_, err := db.Write(ctx, &b, slate.WriteOptions{Volatile: volatile})
+				_, err := db.Write(w.ctx, &b, slate.WriteOptions{Volatile: volatile})
 				if err == nil && !volatile {
 					acked = append(acked, token)
 				} else {
 					maybe = append(maybe, token)
 				}
 				if n == 3 && err == nil {
-					err = db.FlushMemtable(ctx)
+					err = db.FlushMemtable(w.ctx)
 				}
-				stop()
 				if err != nil && !l.dead.Load() {
 					t.Fatalf("%v, writer %d dead at %d: writer %d: %v", disable, victim, at, i, err)
 				}
