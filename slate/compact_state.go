@@ -268,6 +268,9 @@ func (c *compactor) record(ctx context.Context, entries ...format.Compaction) er
 		return err
 	}
 	defer func() { <-c.recording }()
+	if len(entries) == 0 && !c.hasDropped() {
+		return nil // who was here before has seen to it
+	}
 	c.mu.Lock()
 	base, epoch := c.file, c.epoch
 	c.mu.Unlock()
@@ -318,17 +321,24 @@ func (c *compactor) settle(ctx context.Context) bool {
 	if c.settling != nil {
 		return false
 	}
+	if !c.hasDropped() {
+		return true
+	}
+	ctx, c.settling = context.WithCancel(ctx)
+	go func() { c.settled <- settlement{c.record(ctx)} }()
+	return false
+}
+
+// hasDropped reports whether the file may have what was dropped.
+func (c *compactor) hasDropped() bool {
 	c.mu.Lock()
-	dropped := false
+	defer c.mu.Unlock()
 	for _, ours := range c.known {
-		dropped = dropped || !ours
+		if !ours {
+			return true
+		}
 	}
-	c.mu.Unlock()
-	if dropped {
-		ctx, c.settling = context.WithCancel(ctx)
-		go func() { c.settled <- settlement{c.record(ctx)} }()
-	}
-	return !dropped
+	return false
 }
 
 // look reads the compactions file if there is a new version of it.
