@@ -14,6 +14,9 @@ import (
 	"github.com/stele-db/stele/slate"
 	"github.com/stele-db/stele/slate/bucket"
 	"github.com/stele-db/stele/slate/bucket/faulty"
+	"github.com/stele-db/stele/slate/internal/format"
+	"github.com/stele-db/stele/slate/internal/layout"
+	"github.com/stele-db/stele/slate/internal/sst"
 )
 
 // slow is a bucket in memory whose every request takes d of simulated time.
@@ -537,4 +540,36 @@ func TestOpenBesideABusyWriter(t *testing.T) {
 		_ = first.Close()
 		mustClose(t, second)
 	})
+}
+
+// A batch lies in two objects of the log, as another program may write it: what
+// is replayed of it goes to L0 together, and nothing of it is taken for flushed.
+func TestReplayOfABatchInTwoObjects(t *testing.T) {
+	b := bucket.NewInMemBucket()
+	mustClose(t, open(t, b, slate.Options{}))
+	ids, err := slate.WALObjects(t.Context(), "db", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := model{}
+	for i, k := range []string{"a", "b"} {
+		w := sst.NewWriter(sst.WriterOptions{WAL: true})
+		m[k] = string(make([]byte, 1000))
+		if err := w.Add(&format.Row{Key: []byte(k), Value: []byte(m[k]), Seq: 1, Kind: format.Value}); err != nil {
+			t.Fatal(err)
+		}
+		data, _, err := w.Finish()
+		if err == nil {
+			err = b.Put(t.Context(), layout.NewRoot("db").WAL(ids[len(ids)-1]+uint64(i)+1), data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		db := open(t, b, slate.Options{L0Bytes: 500})
+		mustFlush(t, db)
+		everything(t, "replayed", db, m)
+		mustClose(t, db)
+	}
 }
