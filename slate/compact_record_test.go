@@ -56,6 +56,16 @@ func allRuns(t slate.CompactionTree) slate.CompactionPlan {
 	return p
 }
 
+// runs1And0 makes two runs of a database with the plan oldestOfL0.
+func runs1And0(t *testing.T, b bucket.Bucket, db *slate.DB, m model) {
+	t.Helper()
+	for _, name := range []string{"a", "b"} {
+		flushes(t, db, m, name, 1)
+		time.Sleep(time.Second)
+	}
+	wantLevels(t, b, "0 in L0, runs 1 0")
+}
+
 // unrecorded is a database at the moment at which its runs 1 and 0 have become
 // run 0, and nothing of that is recorded but how far it had come. One SST is in
 // L0.
@@ -89,10 +99,7 @@ func newUnrecorded(t *testing.T, fate faulty.Rule) (u *unrecorded, heal func()) 
 	}
 	u.f.Add(faulty.Rule{Delay: time.Millisecond})
 	u.db = open(t, u.f, opts)
-	flushes(t, u.db, u.m, "a", 1)
-	u.comes("0 in L0, runs 0")
-	flushes(t, u.db, u.m, "b", 1)
-	u.comes("0 in L0, runs 1 0")
+	runs1And0(t, b, u.db, u.m)
 	u.plan.set(allRuns)
 	flushes(t, u.db, u.m, "c", 1)
 	u.comes("1 in L0, runs 0")
@@ -218,11 +225,7 @@ func TestCloseStopsACompactionBesideASubmission(t *testing.T) {
 		plan, m := &wanted{plan: oldestOfL0}, model{}
 		opts := slate.Options{MaxSSTBytes: 256, ReaderGrace: -1, GCMinAge: -1, MaxL0: 64, Compaction: slate.CompactionOptions{Scheduler: plan}}
 		db := open(t, f, opts)
-		for _, name := range []string{"a", "b"} {
-			flushes(t, db, m, name, 1)
-			time.Sleep(time.Second)
-		}
-		wantLevels(t, b, "0 in L0, runs 1 0")
+		runs1And0(t, b, db, m)
 		plan.set(noPlan)
 		flushes(t, db, m, "c", 2)
 		submit(t, b, slate.CompactionPlan{}) // everything, which the writer has not heard of
@@ -523,11 +526,7 @@ func TestSubmissionOfL0WhileAFullCompactionWaits(t *testing.T) {
 			plan, m := &wanted{plan: oldestOfL0}, model{}
 			opts := slate.Options{MaxSSTBytes: 256, ReaderGrace: -1, GCMinAge: -1, MaxL0: 8, Compaction: slate.CompactionOptions{Scheduler: plan, Workers: 2}}
 			db := open(t, f, opts)
-			for _, name := range []string{"a", "b"} {
-				flushes(t, db, m, name, 1)
-				time.Sleep(time.Second)
-			}
-			wantLevels(t, b, "0 in L0, runs 1 0")
+			runs1And0(t, b, db, m)
 			plan.set(func(t slate.CompactionTree) slate.CompactionPlan {
 				if len(t.L0) >= 4 {
 					return slate.CompactionPlan{L0: 4, Destination: t.NextRun()}
@@ -694,10 +693,7 @@ func TestCloseWhileAResumedOneIsRecorded(t *testing.T) {
 		plan, m := &wanted{plan: oldestOfL0}, model{}
 		opts := slate.Options{MaxSSTBytes: 256, ReaderGrace: -1, GCMinAge: -1, Compaction: slate.CompactionOptions{Scheduler: plan}}
 		db := open(t, f, opts)
-		for _, name := range []string{"a", "b"} {
-			flushes(t, db, m, name, 1)
-			time.Sleep(time.Second)
-		}
+		runs1And0(t, b, db, m)
 		plan.set(allRuns)
 		f.Add(faulty.Rule{Verbs: []faulty.Verb{faulty.Put}, Keys: "db/compacted/*", Skip: 3, Before: func(ctx context.Context, _ faulty.Request) error {
 			<-ctx.Done()
