@@ -118,13 +118,8 @@ func (s *submitter) try(ctx context.Context) (id format.ULID, err error) {
 	}
 	// Younger than its sources, which are garbage afterwards, whatever our clock
 	// says: garbage collection, and outcome, go by the id.
-	for _, t := range m.Value.L0 {
+	for t := range treeSSTs(m.Value) {
 		s.ids.after(t.ID)
-	}
-	for _, r := range m.Value.Runs {
-		for _, t := range r.SSTs {
-			s.ids.after(t.ID)
-		}
 	}
 	s.ids.afterAll(base.Value)
 	if id, err = s.ids.ulid(); err != nil {
@@ -204,8 +199,7 @@ func ReadCompaction(ctx context.Context, path string, b bucket.Bucket, id string
 	if !ok {
 		return nil, fmt.Errorf("%w: %q is not the id of a compaction, 26 characters such as 01ARZ3NDEKTSV4RRFFQ69G5FAV", ErrInvalid, id)
 	}
-	o, _ := Options{}.withDefaults(b.Capabilities())
-	store := manifest.NewStore(bucket.WithRetry(b, bucket.RetryOptions{}), layout.NewRoot(path), o.Clock, o.Random, manifest.Compactions)
+	store := manifest.NewStore(bucket.WithRetry(b, bucket.RetryOptions{}), layout.NewRoot(path), clock.System, rand.Reader, manifest.Compactions)
 	e, latest, err := lastRecord(ctx, store, ulid)
 	if err != nil {
 		return nil, err
